@@ -1,0 +1,169 @@
+"""Batch normalisation on NumPy arrays, with leaky ReLU in the same pass over memory.
+
+    mean = sum(x) / N        variance = sum((x - mean)^2) / N          (per channel, over batch, height, width)
+    y = leaky(gamma * (x - mean) / sqrt(variance + epsilon) + beta)
+
+The arithmetic is nothing; reading and writing memory is all.  So each function goes over the array in
+chunks small enough for the cache and does everything with a chunk while it is there.  The variance takes
+a second pass: ``mean(x^2) - mean(x)^2`` would save it, and lose all digits where the mean is large.
+
+Source: Ioffe and Szegedy 2015, Algorithm 1; spec 3.2; notes C1.
+"""
+
+import numpy as np
+
+from minidl.kernels.cpu.activation import leaky_grad_into, leaky_in_place
+from minidl.kernels.cpu.parallel import run_parts, scratch, split_evenly
+from minidl.kernels.cpu.rows import chunks, fold, sum_rows, wide_rows
+
+
+class _WideView:
+    """The arrays of one call as wide rows, cut into chunks, and what is repeated along them."""
+
+    def __init__(self, shape):
+        self.shape = shape
+        self.channels = shape[-1]
+        self.count = int(np.prod(shape[:-1]))  # N, the values per channel
+        self.together = wide_rows(self.count, self.channels)
+        chunk_list = chunks(self.count, self.channels, self.together)
+        self.parts = split_evenly(chunk_list, self.count * self.channels)
+
+    def rows(self, array):
+        return np.ascontiguousarray(array).reshape(-1, self.together * self.channels)
+
+    def repeat(self, vector, dtype):
+        return np.tile(np.asarray(vector, dtype), self.together)
+
+    def sum_over_chunks(self, function):
+        """``sum of function(chunk)`` over all chunks, in a fixed order; each value is one or more wide vectors."""
+
+        def part(chunk_list):
+            values = [function(chunk) for chunk in chunk_list]
+            return np.sum(values, axis=0)
+
+        total = np.sum(run_parts(part, self.parts), axis=0)  # (..., together * channels)
+        return [fold(vector, self.channels) for vector in np.atleast_2d(total)]
+
+    def for_chunks(self, function):
+        def part(chunk_list):
+            for chunk in chunk_list:
+                function(chunk)
+
+        run_parts(part, self.parts)
+
+
+def batchnorm_train(x, gamma, beta, rule, slope):
+    """Normalise by the batch's own statistics, then leaky ReLU of ``slope`` (1 leaves it out).
+
+    x (..., channels); gamma, beta (channels,).  Returns ``y, mean, variance``, the variance with divisor N.
+    """
+    view = _WideView(x.shape)
+    rows, y = view.rows(x), np.empty(x.shape, x.dtype)
+    mean = view.sum_over_chunks(lambda chunk: sum_rows(rows[chunk]))[0] / view.count
+    wide_mean = view.repeat(mean, x.dtype)
+
+    def squares(chunk):
+        centred = _scratch_like(rows[chunk], "centred")
+        np.subtract(rows[chunk], wide_mean, out=centred)
+        np.multiply(centred, centred, out=centred)
+        return sum_rows(centred)
+
+    variance = view.sum_over_chunks(squares)[0] / view.count
+    scale = gamma / rule.divisor(_batch_variance(variance, view.count, rule))
+    _normalise(view, rows, mean, scale, beta, slope, y)
+    return y, mean, variance
+
+
+def batchnorm_eval(x, gamma, beta, mean, variance, rule, slope):
+    """Normalise by given statistics (the running ones), then leaky ReLU of ``slope`` (1 leaves it out)."""
+    view, y = _WideView(x.shape), np.empty(x.shape, x.dtype)
+    _normalise(view, view.rows(x), mean, gamma / rule.divisor(variance), beta, slope, y)
+    return y
+
+
+def batchnorm_train_grad(grad, x, y, gamma, mean, variance, rule, slope):
+    """Gradients with respect to x, gamma and beta, where mean and variance depend on x too.
+
+    With d the gradient behind the activation, c = x - mean and s = sqrt(variance + epsilon):
+
+        dbeta = sum(d)    dgamma = sum(d * c) / divisor    dx = gamma / s * (d - mean(d) - c / s^2 * mean(d * c))
+
+    The middle term of dx is what flows through the mean, the last what flows through the variance.
+    """
+    view = _WideView(x.shape)
+    rows_x, rows_y, rows_grad = view.rows(x), view.rows(y), view.rows(grad)
+    wide_mean = view.repeat(mean, x.dtype)
+    dx = np.empty(rows_x.shape, x.dtype)
+
+    def sums(chunk):
+        leaky_grad_into(rows_grad[chunk], rows_y[chunk], slope, dx[chunk])  # d, kept for the second pass
+        centred = _scratch_like(rows_x[chunk], "centred")
+        np.subtract(rows_x[chunk], wide_mean, out=centred)
+        np.multiply(centred, dx[chunk], out=centred)
+        return np.stack([sum_rows(dx[chunk]), sum_rows(centred)])
+
+    sum_d, sum_dc = view.sum_over_chunks(sums)
+    variance = _batch_variance(variance, view.count, rule)
+    inner = variance + rule.backward_epsilon  # s^2
+    scale = gamma / inner**0.5
+    wide_scale = view.repeat(scale, x.dtype)
+    wide_slope = view.repeat(-scale * sum_dc / (inner * view.count), x.dtype)
+    wide_shift = view.repeat(-scale * sum_d / view.count, x.dtype)
+
+    def gradient(chunk):
+        centred = _scratch_like(rows_x[chunk], "centred")
+        np.subtract(rows_x[chunk], wide_mean, out=centred)
+        np.multiply(centred, wide_slope, out=centred)
+        np.multiply(dx[chunk], wide_scale, out=dx[chunk])
+        np.add(dx[chunk], centred, out=dx[chunk])
+        np.add(dx[chunk], wide_shift, out=dx[chunk])
+
+    view.for_chunks(gradient)
+    return dx.reshape(x.shape), sum_dc / rule.divisor(variance), sum_d
+
+
+def batchnorm_eval_grad(grad, x, y, gamma, mean, variance, rule, slope):
+    """Gradients with respect to x, gamma and beta, with fixed statistics: ``dx = d * gamma / divisor``."""
+    view = _WideView(x.shape)
+    rows_x, rows_y, rows_grad = view.rows(x), view.rows(y), view.rows(grad)
+    divisor = rule.divisor(variance)
+    wide_mean, wide_scale = view.repeat(mean, x.dtype), view.repeat(gamma / divisor, x.dtype)
+    dx = np.empty(rows_x.shape, x.dtype)
+
+    def sums_and_gradient(chunk):
+        leaky_grad_into(rows_grad[chunk], rows_y[chunk], slope, dx[chunk])  # d
+        centred = _scratch_like(rows_x[chunk], "centred")
+        np.subtract(rows_x[chunk], wide_mean, out=centred)
+        np.multiply(centred, dx[chunk], out=centred)
+        sums = np.stack([sum_rows(dx[chunk]), sum_rows(centred)])
+        np.multiply(dx[chunk], wide_scale, out=dx[chunk])
+        return sums
+
+    sum_d, sum_dc = view.sum_over_chunks(sums_and_gradient)
+    return dx.reshape(x.shape), sum_dc / divisor, sum_d
+
+
+def _batch_variance(variance, count, rule):
+    """The variance a rule normalises a batch with: divisor N, or N - 1."""
+    return variance * (count / max(1, count - 1)) if rule.unbiased else variance
+
+
+def _normalise(view, rows, mean, scale, beta, slope, y):
+    """``y = leaky((x - mean) * scale + beta)``, a chunk at a time."""
+    dtype = y.dtype
+    wide_mean, wide_scale, wide_beta = (view.repeat(vector, dtype) for vector in (mean, scale, beta))
+    rows_y = view.rows(y)
+
+    def chunk_forward(chunk):
+        out = rows_y[chunk]
+        np.subtract(rows[chunk], wide_mean, out=out)
+        np.multiply(out, wide_scale, out=out)
+        np.add(out, wide_beta, out=out)
+        if slope != 1:
+            leaky_in_place(out, slope, out)
+
+    view.for_chunks(chunk_forward)
+
+
+def _scratch_like(array, name):
+    return scratch(name, array.size, array.dtype).reshape(array.shape)

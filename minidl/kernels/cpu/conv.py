@@ -1,0 +1,175 @@
+"""Convolution as a matrix product, on NumPy arrays.
+
+    y[n, i, j, o] = sum over u, v, c of  x[n, i * stride + u - padding, j * stride + v - padding, c] * w[u, v, c, o]
+
+(no flip of the kernel, zeros outside the image).  Each window of the image becomes one row of a *window
+matrix* of ``kernel_height * kernel_width * channels`` columns; the whole convolution is then
+``window_matrix @ weight``.  The window matrix is ``kernel_height * kernel_width`` times as large as the
+image, so it is built and used in blocks that stay in the cache.
+
+Layouts: image (batch, height, width, channels), weight (kernel_height, kernel_width, in_channels,
+out_channels).  Source: Chellapilla et al. 2006, "High Performance Convolutional Neural Networks for
+Document Processing"; the output size is that of the notes' layer table (B2).
+"""
+
+import numpy as np
+
+from minidl.kernels.cpu.parallel import run_parts, scratch, split_evenly
+from minidl.kernels.shapes import conv_output_size
+
+# Numbers in one block of the window matrix: 1 MiB of float32, so that it is still in the cache when multiplied.
+BLOCK_SIZE = 1 << 18
+
+
+def conv2d(x, weight, bias, stride, padding):
+    """The convolution above, plus ``bias`` (out_channels,) unless it is None.
+
+    ``stride`` and ``padding`` are ``(vertical, horizontal)``.
+    (batch, height, width, in_channels) -> (batch, out_height, out_width, out_channels).
+    """
+    size = conv_output_size(x.shape[1:3], weight.shape[:2], stride, padding)
+    x = zero_pad(x, *padding)  # (batch, height + 2 * pad, width + 2 * pad, in_channels)
+    y = np.empty((x.shape[0], *size, weight.shape[3]), x.dtype)
+    _correlate(x, weight, stride, y)
+    if bias is not None:
+        y += bias
+    return y
+
+
+def conv2d_grad_bias(grad):
+    """``sum over n, i, j of grad[n, i, j, o]``: (batch, out_height, out_width, out_channels) -> (out_channels,)."""
+    rows = grad.reshape(-1, grad.shape[-1])
+    return np.ones(len(rows), grad.dtype) @ rows
+
+
+def conv2d_grad_weight(x, grad, kernel_size, stride, padding):
+    """Gradient with respect to the weight: ``window_matrix(x).T @ grad``, summed over blocks.
+
+    Every output pixel multiplied its window by the weight, so each adds ``outer(window, grad)``.
+    -> (kernel_height, kernel_width, in_channels, out_channels).
+    """
+    x = zero_pad(x, *padding)
+    grad = np.ascontiguousarray(grad)
+    windows = _window_view(x, kernel_size, stride, grad.shape[1:3])
+    columns = windows[0, 0, 0].size
+    filters = grad.shape[3]
+
+    def part(blocks):
+        total = np.zeros((columns, filters), grad.dtype)
+        for block in blocks:
+            total += _window_matrix(windows[block]).T @ grad[block].reshape(-1, filters)
+        return total
+
+    parts = run_parts(part, split_evenly(_blocks(windows), windows.size))
+    return sum(parts[1:], parts[0]).reshape(*kernel_size, x.shape[3], filters)
+
+
+def conv2d_grad_input(grad, weight, image_size, stride, padding):
+    """Gradient with respect to the image: again convolutions, with the kernel turned round.
+
+    Input row ``i`` met kernel row ``u`` in output row ``(i + padding - u) / stride``, if that is whole.
+    So rows with the same remainder ``r = (i + padding) mod stride`` met the same kernel rows ``r, r + stride,
+    r + 2 * stride, ...``, and within such a class of rows neighbours differ by one output row: an ordinary
+    convolution of ``grad`` with stride 1.  The same holds for columns, which makes ``stride ** 2`` small
+    convolutions (one if stride is 1), and no product is wasted on zeros.
+
+    (batch, out_height, out_width, out_channels) -> (batch, height, width, in_channels).
+    """
+    dx = np.zeros((grad.shape[0], *image_size, weight.shape[2]), grad.dtype)
+    grad = np.ascontiguousarray(grad)
+    for vertical in _phases(image_size[0], weight.shape[0], stride[0], padding[0], grad.shape[1]):
+        for horizontal in _phases(image_size[1], weight.shape[1], stride[1], padding[1], grad.shape[2]):
+            taps = weight[vertical.taps, horizontal.taps].transpose(0, 1, 3, 2)  # (u, v, out_channels, in_channels)
+            source = _pad_or_crop(grad, vertical.before, vertical.after, horizontal.before, horizontal.after)
+            target = dx[:, vertical.rows, horizontal.rows]
+            if target.flags.c_contiguous:
+                _correlate(source, taps, (1, 1), target)
+            else:
+                values = np.empty(target.shape, dx.dtype)
+                _correlate(source, taps, (1, 1), values)
+                target[...] = values
+    return dx
+
+
+class _Phase:
+    """The image rows that share a remainder: which they are, their kernel rows, and the padding of ``grad``."""
+
+    def __init__(self, remainder, size, kernel, stride, padding, outputs):
+        count = len(range(remainder, kernel, stride))  # kernel rows that these image rows meet
+        self.taps = slice(remainder + stride * (count - 1), None, -stride)  # the last one first
+        first = max(0, -(-(padding - remainder) // stride))  # smallest q with stride * q + remainder - padding >= 0
+        last = (size - 1 + padding - remainder) // stride
+        self.rows = slice(stride * first + remainder - padding, None, stride)
+        self.empty = count == 0 or last < first
+        self.before = count - 1 - first  # zeros needed above grad; negative: rows of grad not needed
+        self.after = last - (outputs - 1)
+
+
+def _phases(size, kernel, stride, padding, outputs):
+    phases = (_Phase(remainder, size, kernel, stride, padding, outputs) for remainder in range(stride))
+    return [phase for phase in phases if not phase.empty]
+
+
+def zero_pad(x, vertical, horizontal):
+    """``x`` with so many zeros on each side of its height and width; contiguous in any case."""
+    return _pad_or_crop(x, vertical, vertical, horizontal, horizontal)
+
+
+def _pad_or_crop(x, top, bottom, left, right):
+    """``x`` with zeros added on each side of height and width, or rows taken away where a number is negative."""
+    batch, height, width, channels = x.shape
+    x = x[:, max(0, -top) : height - max(0, -bottom), max(0, -left) : width - max(0, -right)]
+    if max(top, bottom, left, right) <= 0:
+        return np.ascontiguousarray(x)
+    padded = np.zeros((batch, height + top + bottom, width + left + right, channels), x.dtype)
+    padded[:, max(0, top) :, max(0, left) :][:, : x.shape[1], : x.shape[2]] = x
+    return padded
+
+
+def _correlate(x, weight, stride, y):
+    """Fill ``y`` with the convolution of ``x``, which is padded already; ``x`` and ``y`` contiguous."""
+    flat_weight = np.ascontiguousarray(weight).reshape(-1, weight.shape[3])
+    windows = _window_view(x, weight.shape[:2], stride, y.shape[1:3])
+
+    def part(blocks):
+        for block in blocks:
+            target = y[block]  # whole images, or rows of one image: contiguous
+            np.matmul(_window_matrix(windows[block]), flat_weight, out=target.reshape(-1, target.shape[-1]))
+
+    run_parts(part, split_evenly(_blocks(windows), windows.size))
+
+
+def _window_view(x, kernel_size, stride, output_size):
+    """All windows as a view: (batch, out_height, out_width, kernel_height, kernel_width * channels), no copy.
+
+    Channels last make ``kernel_width * channels`` neighbouring numbers of a window's row contiguous.
+    """
+    batch_step, row_step, column_step, channel_step = x.strides
+    shape = (x.shape[0], *output_size, kernel_size[0], kernel_size[1] * x.shape[3])
+    steps = (batch_step, row_step * stride[0], column_step * stride[1], row_step, channel_step)
+    return np.lib.stride_tricks.as_strided(x, shape, steps, writeable=False)
+
+
+def _blocks(windows):
+    """Index pairs (images, rows) that cut the windows into blocks of about BLOCK_SIZE numbers."""
+    images, rows = windows.shape[:2]
+    row_size = max(1, windows[0, 0].size)
+    if row_size * rows <= BLOCK_SIZE:
+        step = max(1, BLOCK_SIZE // (row_size * rows))
+        step = min(step, max(1, -(-images // 2)))  # at least two blocks, where there are two images
+        return [(slice(image, image + step), slice(None)) for image in range(0, images, step)]
+    step = max(1, BLOCK_SIZE // row_size)
+    return [
+        (slice(image, image + 1), slice(row, row + step)) for image in range(images) for row in range(0, rows, step)
+    ]
+
+
+def _window_matrix(windows):
+    """One row per window: (pixels, kernel_height * kernel_width * channels), contiguous."""
+    pixels = windows.shape[0] * windows.shape[1] * windows.shape[2]
+    columns = windows.shape[3] * windows.shape[4]
+    if windows.flags.c_contiguous:  # 1x1 windows side by side: the image itself
+        return windows.reshape(pixels, columns)
+    matrix = scratch("window matrix", pixels * columns, windows.dtype).reshape(windows.shape)
+    np.copyto(matrix, windows)
+    return matrix.reshape(pixels, columns)

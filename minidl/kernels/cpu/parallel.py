@@ -1,0 +1,111 @@
+"""Work on several cores: NumPy lets go of Python's lock, so plain threads run its loops side by side.
+
+A kernel cuts its work into slices and hands them to :func:`run_parts`.  Which part does which slice is
+fixed by shape and number of threads alone, so the same setting gives the same bits every time.
+
+Inside, the matrix product (BLAS) is held to one thread per part: two parts that each start two
+BLAS threads on two cores take turns waiting and need twice the time.
+"""
+
+import os
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from itertools import pairwise
+
+import numpy as np
+
+
+def _default_threads():
+    """Cores this process may use, or OMP_NUM_THREADS where it asks for fewer."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    wanted = os.environ.get("OMP_NUM_THREADS", "")
+    return min(cores, int(wanted)) if wanted.isdigit() and int(wanted) > 0 else cores
+
+
+_threads = _default_threads()
+_scratch = threading.local()
+
+
+def get_num_threads():
+    """Number of threads that kernels use."""
+    return _threads
+
+
+def set_num_threads(count):
+    """Let kernels use ``count`` threads (default: all cores, or OMP_NUM_THREADS)."""
+    global _threads
+    if count < 1:
+        raise ValueError(f"the number of threads must be at least 1, not {count}")
+    _threads = count
+
+
+@cache
+def _pool(count):
+    return ThreadPoolExecutor(count, thread_name_prefix="minidl")
+
+
+@cache
+def _blas_libraries():
+    from threadpoolctl import ThreadpoolController
+
+    return ThreadpoolController().select(user_api="blas").lib_controllers
+
+
+class _OneBlasThread:
+    """A region in which BLAS uses one thread; regions of several Python threads may overlap."""
+
+    def __init__(self):
+        self._lock = threading.Lock()
+        self._inside = 0
+        self._before = []
+
+    def __enter__(self):
+        with self._lock:
+            if self._inside == 0:
+                self._before = [library.get_num_threads() for library in _blas_libraries()]
+                for library in _blas_libraries():
+                    library.set_num_threads(1)
+            self._inside += 1
+
+    def __exit__(self, *exc_info):
+        with self._lock:
+            self._inside -= 1
+            if self._inside == 0:
+                for library, threads in zip(_blas_libraries(), self._before, strict=True):
+                    library.set_num_threads(threads)
+
+
+one_blas_thread = _OneBlasThread()
+
+
+def run_parts(function, parts):
+    """``[function(part) for part in parts]``, side by side; the caller's thread does the first."""
+    with one_blas_thread:
+        if len(parts) == 1:
+            return [function(parts[0])]
+        others = [_pool(len(parts) - 1).submit(function, part) for part in parts[1:]]
+        return [function(parts[0]), *(other.result() for other in others)]
+
+
+def split_evenly(items, work, work_per_thread=1 << 16):
+    """Cut a sequence into one run per thread, fewer where the ``work`` (in numbers touched) is small.
+
+    Starting a part costs about 20 microseconds: as long as it takes to touch some 65,000 numbers.
+    """
+    count = max(1, min(_threads, len(items), work // work_per_thread))
+    edges = [len(items) * part // count for part in range(count + 1)]
+    return [items[start:stop] for start, stop in pairwise(edges)]
+
+
+def scratch(name, size, dtype):
+    """An uninitialised vector of ``size`` numbers that this thread uses again and again.
+
+    Fresh memory of some megabytes costs as much as filling it (the system maps it page by page);
+    a buffer that stays is already there, and in the cache.
+    """
+    buffers = _scratch.__dict__.setdefault("buffers", {})
+    key = (name, np.dtype(dtype))
+    if key not in buffers or buffers[key].size < size:
+        buffers[key] = np.empty(size, dtype)
+    return buffers[key][:size]

@@ -1,0 +1,146 @@
+"""Modules: trees of layers that know their parameters, their buffers and whether they are being trained."""
+
+import numpy as np
+
+from minidl.tensor import Tensor
+
+
+class Parameter(Tensor):
+    """A tensor that training changes; requires a gradient from birth."""
+
+    __slots__ = ()
+
+    def __init__(self, data):
+        super().__init__(data, requires_grad=True)
+
+
+class Buffer:
+    """An array that belongs to a module's state but is not trained, such as running statistics."""
+
+    def __init__(self, data):
+        self.data = data
+
+
+class Module:
+    """A layer, or a network of layers.
+
+    Subclasses set parameters, buffers and other modules as attributes (lists of modules too) and define
+    ``forward``.  Everything else follows from the attributes, in the order in which they were set.
+    """
+
+    training = True  # normalise by the batch's statistics (True) or by the running ones (False)
+
+    def forward(self, *inputs):
+        """Compute the output; defined by each subclass."""
+        raise NotImplementedError(f"{type(self).__name__} defines no forward()")
+
+    def __call__(self, *inputs):
+        output = self.forward(*inputs)
+        for observer in _observers:
+            observer(self, inputs, output)
+        return output
+
+    def children(self):
+        """``(name, module)`` for the modules directly below; those in a list are named ``list.0``, ``list.1``, ..."""
+        for name, value in vars(self).items():
+            if isinstance(value, Module):
+                yield name, value
+            elif isinstance(value, list | tuple):
+                yield from ((f"{name}.{i}", each) for i, each in enumerate(value) if isinstance(each, Module))
+
+    def named_modules(self, prefix=""):
+        """``(path, module)`` for this module (path "") and all below, parents first."""
+        yield prefix, self
+        for name, child in self.children():
+            yield from child.named_modules(f"{prefix}.{name}" if prefix else name)
+
+    def _named_values(self, kind):
+        for path, module in self.named_modules():
+            for name, value in vars(module).items():
+                if isinstance(value, kind):
+                    yield (f"{path}.{name}" if path else name), value
+
+    def named_parameters(self):
+        """``(path, Parameter)`` for every parameter, such as ``("backbone.stem.conv.weight", ...)``."""
+        return self._named_values(Parameter)
+
+    def parameters(self):
+        """Every parameter, in a fixed order."""
+        return [parameter for _, parameter in self.named_parameters()]
+
+    def parameter_count(self):
+        """Number of trainable numbers."""
+        return sum(parameter.size for parameter in self.parameters())
+
+    def train(self):
+        """Switch to training: batch norm uses and records the batch's statistics.  Returns the module."""
+        for _, module in self.named_modules():
+            module.training = True
+        return self
+
+    def eval(self):
+        """Switch to evaluation: batch norm uses the running statistics.  Returns the module."""
+        for _, module in self.named_modules():
+            module.training = False
+        return self
+
+    def astype(self, dtype):
+        """Turn every parameter and buffer into ``dtype`` (float64 for gradient checks).  Returns the module."""
+        for _, value in self._named_values((Parameter, Buffer)):
+            value.data = value.data.astype(dtype)
+        return self
+
+    def zero_grad(self):
+        """Forget the gradients."""
+        for parameter in self.parameters():
+            parameter.grad = None
+
+    def state_dict(self):
+        """``{path: array}`` of all parameters and buffers; the arrays are the module's own, not copies."""
+        return {path: value.data for path, value in self._named_values((Parameter, Buffer))}
+
+    def load_state_dict(self, arrays):
+        """Take over arrays as made by :meth:`state_dict`.
+
+        Raises ValueError that names the first layer whose array is missing, left over, or of another shape;
+        the module is then unchanged.
+        """
+        own = dict(self._named_values((Parameter, Buffer)))
+        for path, value in own.items():
+            if path not in arrays:
+                raise ValueError(f"no array for {path} {value.data.shape}")
+            if arrays[path].shape != value.data.shape:
+                raise ValueError(f"{path} has the shape {value.data.shape}, the array given {arrays[path].shape}")
+        left_over = next((path for path in arrays if path not in own), None)
+        if left_over is not None:
+            raise ValueError(f"there is no layer for the array {left_over} {arrays[left_over].shape}")
+        for path, value in own.items():
+            value.data = np.array(arrays[path], dtype=value.data.dtype)
+
+
+class Sequential(Module):
+    """Layers one after the other."""
+
+    def __init__(self, *layers):
+        self.layers = list(layers)
+
+    def forward(self, x):
+        for layer in self.layers:
+            x = layer(x)
+        return x
+
+
+_observers = []  # called with (module, inputs, output) after every module's forward; see nn.summary
+
+
+class observe:
+    """Inside ``with observe(function):`` every module that runs is reported as ``function(module, inputs, output)``."""
+
+    def __init__(self, function):
+        self._function = function
+
+    def __enter__(self):
+        _observers.append(self._function)
+
+    def __exit__(self, *exc_info):
+        _observers.remove(self._function)

@@ -1,0 +1,34 @@
+"""Batch normalisation.  Kernels: ``batchnorm_train``, ``batchnorm_eval`` and their gradients."""
+
+from minidl.device import kernels_for
+from minidl.kernels.batchnorm_rules import STANDARD
+from minidl.tensor import Tensor
+
+
+def batchnorm(x, gamma, beta, mean=None, variance=None, rule=STANDARD, slope=1.0):
+    """``leaky(gamma * (x - mean) / sqrt(variance + epsilon) + beta)`` per channel.
+
+    Parameters
+    ----------
+    x: (..., channels); gamma (scale), beta (shift): (channels,)
+    mean, variance: arrays (channels,) to normalise by, as in evaluation; None takes those of ``x`` itself,
+        over all axes but the last, as in training, and lets gradients flow through them.
+    rule: where epsilon stands (:mod:`minidl.kernels.batchnorm_rules`); default ``sqrt(variance + 1e-5)``.
+    slope: of a leaky ReLU applied to the result in the same pass; 1 applies none.
+
+    Returns ``(y, mean, variance)`` with the statistics used; a batch's variance is divided by N.
+
+    Saved for backward: x and y, both alive anyway as the neighbours' outputs.  Notes C1; spec 3.2.
+    """
+    kernels = kernels_for(x.data)
+    if mean is None:
+        y, mean, variance = kernels.batchnorm_train(x.data, gamma.data, beta.data, rule, slope)
+        gradient = kernels.batchnorm_train_grad
+    else:
+        y = kernels.batchnorm_eval(x.data, gamma.data, beta.data, mean, variance, rule, slope)
+        gradient = kernels.batchnorm_eval_grad
+
+    def backward(grad):
+        return gradient(grad, x.data, y, gamma.data, mean, variance, rule, slope)
+
+    return Tensor.from_operation(y, (x, gamma, beta), backward, "batchnorm"), mean, variance

@@ -1,0 +1,35 @@
+"""Pooling.  Kernels: ``maxpool2d``, ``global_average_pool`` and their gradients."""
+
+from minidl.device import kernels_for
+from minidl.kernels.shapes import window_count
+from minidl.tensor import Tensor
+
+
+def maxpool2d(x, size, stride=1, padding=None):
+    """Largest value of each ``size x size`` window: (batch, height, width, channels) in and out.
+
+    ``padding`` is the *total* number of rows and of columns added, half of it (rounded down) left and top; the
+    default ``size - 1`` is the original's.  Added places never win.  ``out = (in + padding - size) // stride + 1``.
+    Backward: the winner alone receives the gradient; saved is which cell won.  Notes B4; spec 3.4.
+    """
+    padding = size - 1 if padding is None else padding
+    image_size = x.shape[1:3]
+    if min(window_count(each, size, stride, padding) for each in image_size) < 1:
+        raise ValueError(f"maxpool2d: a {size}x{size} window does not fit into {image_size[0]}x{image_size[1]}")
+    kernels = kernels_for(x.data)
+    y, winner = kernels.maxpool2d(x.data, size, stride, padding)
+
+    def backward(grad):
+        return (kernels.maxpool2d_grad(grad, winner, image_size, size, stride, padding),)
+
+    return Tensor.from_operation(y, (x,), backward, "maxpool2d")
+
+
+def global_average_pool(x):
+    """Mean over the whole map: (batch, height, width, channels) -> (batch, channels).  Notes B2; spec 3.8."""
+    kernels = kernels_for(x.data)
+
+    def backward(grad):
+        return (kernels.global_average_pool_grad(grad, x.shape[1:3]),)
+
+    return Tensor.from_operation(kernels.global_average_pool(x.data), (x,), backward, "global_average_pool")

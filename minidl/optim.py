@@ -1,0 +1,109 @@
+"""Optimisers: they move each parameter a small step against its gradient.
+
+Parameters come in groups, so that weights can decay and biases not: ``[{"parameters": [...], "decay": 5e-4},
+{"parameters": [...]}]``.  A plain list of parameters is one group without decay.
+"""
+
+import numpy as np
+
+
+def decay_groups(module, decay):
+    """Two groups as in the original (spec 6): weights, which decay, and biases and batch-norm scales, which do not."""
+    weights = [each for name, each in module.named_parameters() if name.rsplit(".", 1)[-1] == "weight"]
+    others = [each for name, each in module.named_parameters() if name.rsplit(".", 1)[-1] != "weight"]
+    return [{"parameters": weights, "decay": decay}, {"parameters": others}]
+
+
+class Optimizer:
+    """Holds the parameters and the state that belongs to each; subclasses define the step."""
+
+    state_names = ()  # arrays of state per parameter, such as ("velocity",)
+
+    def __init__(self, parameters, learning_rate):
+        groups = parameters if parameters and isinstance(parameters[0], dict) else [{"parameters": parameters}]
+        self.learning_rate = learning_rate
+        self.step_count = 0
+        self._items = []  # (parameter, its group's decay, its state)
+        for group in groups:
+            for parameter in group["parameters"]:
+                state = {name: np.zeros_like(parameter.data) for name in self.state_names}
+                self._items.append((parameter, group.get("decay", 0.0), state))
+
+    def zero_grad(self):
+        """Forget the gradients of all parameters."""
+        for parameter, _, _ in self._items:
+            parameter.grad = None
+
+    def step(self):
+        """Move every parameter that has a gradient."""
+        self.step_count += 1
+        for parameter, decay, state in self._items:
+            if parameter.grad is not None:
+                self._update(parameter, decay, state)
+
+    def _update(self, parameter, decay, state):
+        raise NotImplementedError
+
+    def state_dict(self):
+        """``{name: array}`` of everything that a resumed run needs."""
+        arrays = {"step_count": np.array(self.step_count)}
+        for index, (_, _, state) in enumerate(self._items):
+            arrays |= {f"{index}.{name}": value for name, value in state.items()}
+        return arrays
+
+    def load_state_dict(self, arrays):
+        """Take over what :meth:`state_dict` gave.  Raises ValueError where an array is missing or of another shape."""
+        for index, (parameter, _, state) in enumerate(self._items):
+            for name in state:
+                array = arrays.get(f"{index}.{name}")
+                if array is None or array.shape != parameter.shape:
+                    raise ValueError(f"optimizer state {index}.{name} of shape {parameter.shape} is missing or differs")
+                state[name] = np.array(array, dtype=parameter.dtype)
+        self.step_count = int(arrays["step_count"])
+
+
+class SGD(Optimizer):
+    """Stochastic gradient descent with momentum and coupled decay, the original's optimiser (spec 6).
+
+    ``v <- momentum v + grad + decay w;  w <- w - rate v``.
+    """
+
+    state_names = ("velocity",)
+
+    def __init__(self, parameters, learning_rate=1e-3, momentum=0.9):
+        super().__init__(parameters, learning_rate)
+        self.momentum = momentum
+
+    def _update(self, parameter, decay, state):
+        velocity = state["velocity"]
+        velocity *= self.momentum
+        velocity += parameter.grad
+        if decay:
+            velocity += decay * parameter.data
+        parameter.data -= self.learning_rate * velocity
+
+
+class Adam(Optimizer):
+    """Adam (Kingma and Ba 2015): each number steps by its mean gradient over its root mean square gradient.
+
+    ``m <- b1 m + (1 - b1) g;  v <- b2 v + (1 - b2) g^2;  w <- w - rate m' / (sqrt(v') + epsilon)`` where
+    ``m' = m / (1 - b1^t)`` and ``v' = v / (1 - b2^t)`` undo the start at 0.  Decay is added to the gradient.
+    """
+
+    state_names = ("mean", "square")
+
+    def __init__(self, parameters, learning_rate=1e-3, betas=(0.9, 0.999), epsilon=1e-8):
+        super().__init__(parameters, learning_rate)
+        self.betas, self.epsilon = betas, epsilon
+
+    def _update(self, parameter, decay, state):
+        beta1, beta2 = self.betas
+        gradient = parameter.grad + decay * parameter.data if decay else parameter.grad
+        mean, square = state["mean"], state["square"]
+        mean *= beta1
+        mean += (1 - beta1) * gradient
+        square *= beta2
+        square += (1 - beta2) * gradient * gradient
+        size = np.sqrt(square / (1 - beta2**self.step_count))
+        size += self.epsilon
+        parameter.data -= self.learning_rate / (1 - beta1**self.step_count) * mean / size

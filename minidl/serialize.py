@@ -1,0 +1,71 @@
+"""Arrays and settings in one ``.npz`` file that never executes code.
+
+NumPy can store Python objects by pickle, and loading a pickle runs whatever it says.  Here nothing is pickled: settings
+travel as JSON text, and reading refuses pickles.
+"""
+
+import json
+import os
+import tempfile
+import zipfile
+from pathlib import Path
+
+import numpy as np
+
+SETTINGS = "settings.json"
+
+
+class FileFormatError(ValueError):
+    """A file is not what it should be; the message names it and says why."""
+
+
+def write_atomically(path, write):
+    """Call ``write(file)`` with a temporary file beside ``path``, then rename it.
+
+    Whoever looks at ``path`` finds the old content or the new, never half of it; on failure the temporary file is gone.
+    """
+    path = Path(path)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name + ".", suffix=".tmp")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
+        _allow_reading(temporary)
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def _allow_reading(path):
+    """Temporary files are private; give the file the permissions a new file would have had."""
+    mask = os.umask(0)
+    os.umask(mask)
+    os.chmod(path, 0o666 & ~mask)
+
+
+def save(path, arrays, settings=None):
+    """Write ``{name: array}`` and JSON-serialisable ``settings`` to ``path``, atomically and uncompressed."""
+    text = np.frombuffer(json.dumps(settings or {}).encode(), np.uint8)
+    write_atomically(path, lambda file: np.savez(file, allow_pickle=False, **{SETTINGS: text}, **arrays))
+
+
+def load(path):
+    """Read ``(arrays, settings)`` as written by :func:`save`.
+
+    Raises FileNotFoundError, or FileFormatError where the file is damaged or of another kind.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            if not isinstance(file, np.lib.npyio.NpzFile) or SETTINGS not in file:
+                raise FileFormatError(f"{path} is not a checkpoint of this program")
+            arrays = {name: file[name] for name in file.files if name != SETTINGS}
+            settings = json.loads(file[SETTINGS].tobytes())
+    except FileNotFoundError:
+        raise
+    except FileFormatError:
+        raise
+    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
+        raise FileFormatError(f"{path} is damaged or not a checkpoint of this program ({error})") from error
+    return arrays, settings
