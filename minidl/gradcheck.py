@@ -42,7 +42,8 @@ def gradcheck(function, *inputs, tolerance=1e-6, step=1e-5, seed=0):
     function: takes as many Tensors as there are inputs and returns a Tensor
     inputs: float64 arrays or Parameters (whose data is then varied in place), away from kinks such as 0 of a ReLU
     tolerance: largest relative error allowed; differences are relative to the larger of the two gradients, or to
-        a hundredth of the input's largest gradient where both are smaller than that
+        a hundredth of the input's largest gradient where both are smaller than that, and what rounding alone
+        does to a finite difference never counts as an error
     step: half the distance of the central difference
     seed: of the cotangent
 
@@ -56,13 +57,15 @@ def gradcheck(function, *inputs, tolerance=1e-6, step=1e-5, seed=0):
         tensor.grad = None
     output = function(*tensors)
     operation = output.operation
-    cotangent = np.random.default_rng(seed).standard_normal(output.shape)
+    # A stream of its own: inputs drawn from default_rng(seed) must not be the cotangent's numbers too.
+    cotangent = np.random.default_rng((seed, 2718281828)).standard_normal(output.shape)
     output.backward(cotangent)
+    rounding = 10 * np.finfo(np.float64).eps * np.linalg.norm(cotangent * output.data) / step
     worst = GradientReport(operation, 0, (), 0.0, 0.0, 0.0)
     for index, tensor in enumerate(tensors):
         gradient = np.zeros(tensor.shape) if tensor.grad is None else tensor.grad
         numeric = _difference_quotients(function, tensors, tensor, cotangent, step)
-        floor = max(np.abs(numeric).max(initial=0) / 100, 1e-8)
+        floor = max(np.abs(numeric).max(initial=0) / 100, rounding / tolerance)
         error = np.abs(gradient - numeric) / np.maximum(np.maximum(np.abs(gradient), np.abs(numeric)), floor)
         error = np.where(np.isnan(error), np.inf, error)
         if error.size and error.max() >= worst.error:

@@ -20,6 +20,7 @@ class Optimizer:
     state_names = ()  # arrays of state per parameter, such as ("velocity",)
 
     def __init__(self, parameters, learning_rate):
+        parameters = list(parameters)
         groups = parameters if parameters and isinstance(parameters[0], dict) else [{"parameters": parameters}]
         self.learning_rate = learning_rate
         self.step_count = 0
@@ -52,13 +53,20 @@ class Optimizer:
         return arrays
 
     def load_state_dict(self, arrays):
-        """Take over what :meth:`state_dict` gave.  Raises ValueError where an array is missing or of another shape."""
+        """Take over what :meth:`state_dict` gave.
+
+        Raises ValueError that names an array that is missing, left over or of another shape; nothing changes then.
+        """
+        own = self.state_dict()
+        for name, array in own.items():
+            if name not in arrays or arrays[name].shape != array.shape:
+                raise ValueError(f"optimizer state {name} of shape {array.shape} is missing or differs")
+        left_over = next((name for name in arrays if name not in own), None)
+        if left_over is not None:
+            raise ValueError(f"optimizer state has no place for the array {left_over}")
         for index, (parameter, _, state) in enumerate(self._items):
             for name in state:
-                array = arrays.get(f"{index}.{name}")
-                if array is None or array.shape != parameter.shape:
-                    raise ValueError(f"optimizer state {index}.{name} of shape {parameter.shape} is missing or differs")
-                state[name] = np.array(array, dtype=parameter.dtype)
+                state[name] = np.array(arrays[f"{index}.{name}"], dtype=parameter.dtype)
         self.step_count = int(arrays["step_count"])
 
 

@@ -48,23 +48,31 @@ def _allow_reading(path):
 def save(path, arrays, settings=None):
     """Write ``{name: array}`` and JSON-serialisable ``settings`` to ``path``, atomically and uncompressed."""
     text = np.frombuffer(json.dumps(settings or {}).encode(), np.uint8)
-    write_atomically(path, lambda file: np.savez(file, allow_pickle=False, **{SETTINGS: text}, **arrays))
+
+    def write(file):  # what numpy.savez does, but for any name, and with no way to pickle in any version of NumPy
+        with zipfile.ZipFile(file, "w") as archive:
+            for name, array in {SETTINGS: text, **arrays}.items():
+                with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                    np.lib.format.write_array(member, np.asarray(array), allow_pickle=False)
+
+    write_atomically(path, write)
 
 
 def load(path):
     """Read ``(arrays, settings)`` as written by :func:`save`.
 
-    Raises FileNotFoundError, or FileFormatError where the file is damaged or of another kind.
+    Raises FileNotFoundError, IsADirectoryError, or FileFormatError where the file is damaged or of another kind.
     """
     try:
-        with np.load(path, allow_pickle=False) as file:
-            if not isinstance(file, np.lib.npyio.NpzFile) or SETTINGS not in file:
+        file = np.load(path, allow_pickle=False)
+        if not isinstance(file, np.lib.npyio.NpzFile):
+            raise FileFormatError(f"{path} is not a checkpoint of this program")
+        with file:
+            if SETTINGS not in file:
                 raise FileFormatError(f"{path} is not a checkpoint of this program")
             arrays = {name: file[name] for name in file.files if name != SETTINGS}
             settings = json.loads(file[SETTINGS].tobytes())
-    except FileNotFoundError:
-        raise
-    except FileFormatError:
+    except (FileNotFoundError, IsADirectoryError, FileFormatError):
         raise
     except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
         raise FileFormatError(f"{path} is damaged or not a checkpoint of this program ({error})") from error

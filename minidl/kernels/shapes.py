@@ -16,6 +16,13 @@ def pair(value, what, least=0):
     return numbers
 
 
+def whole_number(value, what, least):
+    """``value``; raises ValueError unless it is a whole number of at least ``least``."""
+    if not isinstance(value, Integral) or value < least:
+        raise ValueError(f"{what} must be a whole number of at least {least}, not {value!r}")
+    return value
+
+
 def window_count(size, kernel, stride, padding_total):
     """How many windows of ``kernel`` fit: ``(size + padding_total - kernel) // stride + 1``."""
     return (size + padding_total - kernel) // stride + 1

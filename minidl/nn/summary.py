@@ -47,10 +47,12 @@ def layer_table(model, input_shape):
         )
 
     model.eval()
-    with observe(record), no_grad():
-        model(Tensor(np.zeros((1, *input_shape), np.float32)))
-    for module, training in modes:
-        module.training = training
+    try:
+        with observe(record), no_grad():
+            model(Tensor(np.zeros((1, *input_shape), np.float32)))
+    finally:
+        for module, training in modes:
+            module.training = training
     return rows
 
 

@@ -1,7 +1,7 @@
 """Pooling.  Kernels: ``maxpool2d``, ``global_average_pool`` and their gradients."""
 
 from minidl.device import kernels_for
-from minidl.kernels.shapes import window_count
+from minidl.kernels.shapes import whole_number, window_count
 from minidl.tensor import Tensor
 
 
@@ -12,7 +12,9 @@ def maxpool2d(x, size, stride=1, padding=None):
     default ``size - 1`` is the original's.  Added places never win.  ``out = (in + padding - size) // stride + 1``.
     Backward: the winner alone receives the gradient; saved is which cell won.  Notes B4; spec 3.4.
     """
-    padding = size - 1 if padding is None else padding
+    whole_number(size, "maxpool2d: size", least=1)
+    whole_number(stride, "maxpool2d: stride", least=1)
+    padding = size - 1 if padding is None else whole_number(padding, "maxpool2d: padding", least=0)
     image_size = x.shape[1:3]
     if min(window_count(each, size, stride, padding) for each in image_size) < 1:
         raise ValueError(f"maxpool2d: a {size}x{size} window does not fit into {image_size[0]}x{image_size[1]}")

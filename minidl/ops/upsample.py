@@ -1,6 +1,7 @@
 """Upsampling.  Kernels: ``upsample_nearest``, ``upsample_bilinear`` and their gradients."""
 
 from minidl.device import kernels_for
+from minidl.kernels.shapes import whole_number
 from minidl.tensor import Tensor
 
 MODES = ("nearest", "bilinear")
@@ -14,6 +15,7 @@ def upsample(x, factor=2, mode="nearest"):
     """
     if mode not in MODES:
         raise ValueError(f"upsample: unknown mode {mode!r}, choose one of {', '.join(MODES)}")
+    whole_number(factor, "upsample: the factor", least=1)
     kernels = kernels_for(x.data)
     forward = kernels.upsample_nearest if mode == "nearest" else kernels.upsample_bilinear
     gradient = kernels.upsample_nearest_grad if mode == "nearest" else kernels.upsample_bilinear_grad

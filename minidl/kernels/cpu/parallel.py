@@ -15,6 +15,8 @@ from itertools import pairwise
 
 import numpy as np
 
+from minidl.kernels.shapes import whole_number
+
 
 def _default_threads():
     """Cores this process may use, or OMP_NUM_THREADS where it asks for fewer."""
@@ -35,9 +37,7 @@ def get_num_threads():
 def set_num_threads(count):
     """Let kernels use ``count`` threads (default: all cores, or OMP_NUM_THREADS)."""
     global _threads
-    if count < 1:
-        raise ValueError(f"the number of threads must be at least 1, not {count}")
-    _threads = count
+    _threads = whole_number(count, "the number of threads", least=1)
 
 
 @cache
@@ -80,12 +80,20 @@ one_blas_thread = _OneBlasThread()
 
 
 def run_parts(function, parts):
-    """``[function(part) for part in parts]``, side by side; the caller's thread does the first."""
+    """``[function(part) for part in parts]``, side by side; the caller's thread does the first.
+
+    An error in one part is raised when all have ended, so that none goes on writing behind the caller's back.
+    """
     with one_blas_thread:
         if len(parts) == 1:
             return [function(parts[0])]
         others = [_pool(len(parts) - 1).submit(function, part) for part in parts[1:]]
-        return [function(parts[0]), *(other.result() for other in others)]
+        try:
+            first = function(parts[0])
+        finally:
+            for other in others:
+                other.exception()  # waits
+        return [first, *(other.result() for other in others)]
 
 
 def split_evenly(items, work, work_per_thread=1 << 16):

@@ -1,0 +1,111 @@
+"""The layers of the house, read from the imports themselves: they point down only."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PROJECT = Path(__file__).resolve().parents[2]
+
+# Higher layers may import lower ones and their own; of one rank, only their own.
+RANKS = {
+    "minidl.device": 0,
+    "minidl.kernels": 1,
+    "minidl.tensor": 1,
+    "minidl.ops": 2,
+    "minidl.nn": 3,
+    "minidl.optim": 3,
+    "minidl.gradcheck": 3,
+    "minidl.serialize": 3,
+    "minidl.schedules": 3,
+    "minidl": 4,
+    "yolov3": 5,
+}
+
+
+def module_name(path):
+    parts = path.relative_to(PROJECT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def imports(source):
+    """Every module that a source text imports, at its top or inside a function.
+
+    ``from a import b`` counts as ``a.b``, as ``b`` may be a module.  A text given to import_module counts as well.
+    """
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "imports name the whole path"
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+        elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith(("import_module", "__import__")):
+            yield from (each.value for each in node.args if isinstance(each, ast.Constant))
+
+
+def layer_of(module):
+    """The longest entry of RANKS that contains the module; None for other packages."""
+    parts = module.split(".")
+    names = (".".join(parts[:length]) for length in range(len(parts), 0, -1))
+    return next((name for name in names if name in RANKS), None)
+
+
+def broken_rules(module, imported):
+    """What is wrong with ``module`` importing ``imported``."""
+    layer, target = layer_of(module), layer_of(imported)
+    if imported.split(".")[0] == "cupy" and module != "minidl.device":
+        yield "only minidl.device may know of cupy"
+    if target is None or target == layer:
+        return
+    if layer == "yolov3" and target == "minidl.kernels":
+        yield "yolov3 never imports the kernels"
+    if RANKS[target] >= RANKS[layer] and (module, imported) not in ALLOWED:
+        yield f"{layer} must not import {target}"
+
+
+# The one decision about devices: kernels_for() names the package it picks, by name, when it is called.
+ALLOWED = {("minidl.device", "minidl.kernels.cpu")}
+
+FILES = sorted([*PROJECT.glob("minidl/**/*.py"), *PROJECT.glob("yolov3/**/*.py")])
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(PROJECT).as_posix())
+def test_imports_point_down(path):
+    module = module_name(path)
+    found = {f"{rule} ({each})" for each in imports(path.read_text()) for rule in broken_rules(module, each)}
+    assert not found, f"{module}: {sorted(found)}"
+
+
+@pytest.mark.parametrize(
+    ("module", "source"),
+    [
+        ("minidl.kernels.cpu.conv", "from minidl.tensor import Tensor"),
+        ("minidl.tensor", "import minidl.kernels.shapes"),
+        ("minidl.tensor", "def f():\n    from minidl.kernels import cpu"),
+        ("minidl.ops.conv", "from minidl import nn"),
+        ("minidl.ops.conv", "from minidl.nn.layers import Conv2d"),
+        ("minidl.nn.layers", "import yolov3.boxes"),
+        ("minidl.optim", "from minidl import nn"),
+        ("yolov3.decode", "from minidl.kernels.batchnorm_rules import STANDARD"),
+        ("yolov3.decode", "from minidl import kernels"),
+        ("yolov3.decode", "importlib.import_module('minidl.kernels.cpu')"),
+        ("minidl.ops.loss", "import cupy as cp"),
+        ("minidl.device", "from minidl.ops import conv"),
+    ],
+)
+def test_the_rules_notice_what_is_forbidden(module, source):
+    assert any(list(broken_rules(module, each)) for each in imports(source))
+
+
+def test_every_module_has_a_layer():
+    assert len(FILES) > 30
+    assert {layer_of(module_name(path)) for path in FILES} == set(RANKS)
+
+
+def test_import_minidl_loads_nothing_heavy():
+    heavy = ("PIL", "matplotlib", "yaml", "tqdm", "scipy", "cv2", "cupy", "torch", "threadpoolctl", "multiprocessing")
+    code = f"import sys, minidl; print([name for name in {heavy} if name in sys.modules])"
+    result = subprocess.run([sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "[]"

@@ -1,0 +1,126 @@
+"""Curves: which numbers reach the axes, and that the files are whole pictures."""
+
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from yolov3 import plots
+from yolov3.errors import UserError
+from yolov3.voc_metrics import PrecisionRecallCurve, VocResult
+
+
+@pytest.fixture
+def figures(monkeypatch):
+    """The figures that get saved, to look at what is in them."""
+    saved, save = [], plots._save
+    monkeypatch.setattr(plots, "_save", lambda figure, path: (saved.append(figure), save(figure, path)))
+    return saved
+
+
+def curves_of(axes):
+    return {line.get_label(): np.column_stack(line.get_data()).tolist() for line in axes.get_lines()}
+
+
+def picture(path):
+    with Image.open(path) as image:
+        image.load()
+        assert image.format == "PNG"
+        return np.array(image)
+
+
+ROWS = [
+    {"step": 0, "loss": 100.0, "centre": 20.0, "object": 70.0, "classes": 10.0, "learning_rate": 0.0},
+    {"step": 10, "loss": 10.0, "centre": 2.0, "object": 7.0, "classes": 1.0, "learning_rate": 0.005, "mAP50": 0.25},
+    {"step": 20, "loss": 1.0, "centre": 0.2, "object": 0.7, "classes": 0.1, "learning_rate": 0.001, "mAP50": 0.75},
+]
+
+
+def test_training_curves_show_the_rows(tmp_path, figures):
+    plots.plot_training_curves(ROWS, tmp_path / "curves.png")
+    assert (picture(tmp_path / "curves.png").std(axis=(0, 1)) > 0).any()
+    loss_axes, map_axes, rate_axes = figures[0].axes
+    losses = curves_of(loss_axes)
+    assert losses["total"] == [[0, 100], [10, 10], [20, 1]]
+    assert losses["object"] == [[0, 70], [10, 7], [20, 0.7]]
+    assert set(losses) == {"total", "centre", "size", "object", "no object", "classes"}
+    assert [*curves_of(map_axes).values()] == [[[10, 0.25], [20, 0.75]]]
+    assert [*curves_of(rate_axes).values()] == [[[0, 0], [10, 0.005], [20, 0.001]]]
+    assert [axes.get_ylabel() for axes in figures[0].axes] == ["loss", "mAP at IoU 0.5", "learning rate"]
+    assert rate_axes.get_xlabel() == "training step"
+    # No two curves differ in colour alone.
+    styles = [line.get_marker() for line in loss_axes.get_lines()]
+    assert len(set(styles)) == len(styles)
+
+
+def test_rows_read_from_a_csv_file(tmp_path, figures):
+    rows = [
+        {"epoch": "1", "loss": "5.5", "mAP50": ""},
+        {"epoch": "2", "loss": "nan", "mAP50": "0.5"},
+        {"epoch": "3", "loss": "inf"},
+        {"epoch": "4", "loss": "2.5", "mAP50": None},
+    ]
+    plots.plot_training_curves(rows, tmp_path / "curves.png")
+    loss_axes, map_axes, rate_axes = figures[0].axes
+    assert curves_of(loss_axes)["total"] == [[1, 5.5], [4, 2.5]]
+    assert [*curves_of(map_axes).values()] == [[[2, 0.5]]]
+    assert rate_axes.get_xlabel() == "epoch"
+
+
+@pytest.mark.parametrize("rows", [[{"step": 0}], [{"step": 3, "loss": float("nan")}]])
+def test_rows_with_nothing_to_draw_still_make_a_picture(tmp_path, rows):
+    plots.plot_training_curves(rows, tmp_path / "curves.png")
+    assert picture(tmp_path / "curves.png").size
+
+
+def test_no_rows_are_refused(tmp_path):
+    with pytest.raises(ValueError, match="no rows"):
+        plots.plot_training_curves([], tmp_path / "curves.png")
+
+
+def example_result(class_count):
+    curve = PrecisionRecallCurve(np.array([0.9, 0.8]), np.array([1.0, 0.5]), np.array([0.5, 0.5]))
+    nothing_found = PrecisionRecallCurve(np.zeros(0), np.zeros(0), np.zeros(0))
+    absent = PrecisionRecallCurve(np.array([0.9]), np.array([0.0]), np.array([np.nan]))
+    curves = (curve, nothing_found, absent, *[curve] * (class_count - 3))
+    class_ap = np.array([0.5, 0.0, np.nan, *[0.5] * (class_count - 3)])
+    return VocResult(0.25, class_ap, np.ones(class_count, dtype=int), curves)
+
+
+def test_precision_recall_shows_every_class_with_objects(tmp_path, figures):
+    plots.plot_precision_recall(example_result(3), ["cat", "dog", "cow"], tmp_path / "pr.png")
+    assert picture(tmp_path / "pr.png").size
+    (axes,) = figures[0].axes
+    assert curves_of(axes) == {"cat  AP 0.500": [[0.5, 1.0], [0.5, 0.5]], "dog  AP 0.000": []}
+    assert "recall" in axes.get_xlabel()
+    assert "precision" in axes.get_ylabel()
+    assert "0.250" in axes.get_title()
+
+
+def test_precision_recall_of_many_classes(tmp_path, figures):
+    plots.plot_precision_recall(example_result(80), [f"class {i}" for i in range(80)], tmp_path / "pr.png")
+    lines = figures[0].axes[0].get_lines()
+    looks = {(line.get_color(), line.get_linestyle(), line.get_marker()) for line in lines}
+    assert len(lines) == 79
+    assert len(looks) >= 60
+
+
+def test_nothing_is_left_where_a_plot_cannot_be_written(tmp_path):
+    (tmp_path / "folder.png").mkdir()
+    for path in (tmp_path / "absent" / "a.png", tmp_path / "folder.png"):
+        with pytest.raises(UserError, match="cannot be written"):
+            plots.plot_training_curves(ROWS, path)
+    assert [path.name for path in tmp_path.iterdir()] == ["folder.png"]
+
+
+def test_the_same_rows_give_the_same_file(tmp_path):
+    for name in ("a.png", "b.png"):
+        plots.plot_training_curves(ROWS, tmp_path / name)
+    assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
+
+
+def test_pyplot_is_never_imported(tmp_path, monkeypatch):
+    monkeypatch.delitem(sys.modules, "matplotlib.pyplot", raising=False)
+    plots.plot_training_curves(ROWS, tmp_path / "curves.png")
+    assert "matplotlib.pyplot" not in sys.modules

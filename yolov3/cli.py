@@ -1,0 +1,214 @@
+"""The command line: what may be asked for.  How it is answered is in :mod:`yolov3.commands`.
+
+Nothing heavy is imported before the arguments are understood, so ``yolov3 --help`` answers at once.
+"""
+
+import argparse
+import sys
+
+from yolov3.errors import UserError
+
+
+def main(arguments=None):
+    """Run the command; exit code 0, 1 for wrong input (one sentence on stderr), 2 for wrong usage, 130 for Ctrl-C."""
+    options = build_parser().parse_args(arguments)
+    from minidl.device import DeviceError, resolve_device
+    from yolov3 import commands
+
+    try:
+        if hasattr(options, "device"):
+            resolve_device(options.device)
+        code = getattr(commands, options.run)(options)
+    except (UserError, DeviceError) as error:
+        print(f"yolov3 {options.command}: {error}", file=sys.stderr)
+        code = 1
+    except MemoryError:
+        print(f"yolov3 {options.command}: out of memory; use a smaller --imgsz or --batch", file=sys.stderr)
+        code = 1
+    except KeyboardInterrupt:
+        print(f"\nyolov3 {options.command}: stopped", file=sys.stderr)
+        code = 130
+    except BrokenPipeError:  # the reader of our output, such as `head`, has seen enough
+        sys.stderr.close()
+        code = 0
+    sys.exit(code)
+
+
+def build_parser():
+    """The parser of all commands and their options."""
+    parser = argparse.ArgumentParser(prog="yolov3", description="YOLOv3 from scratch: train, evaluate, detect.")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for add in (_add_demo, _add_train, _add_val, _add_detect, _add_anchors, _add_check_data, _add_download, _add_info):
+        add(commands)
+    return parser
+
+
+def _command(commands, name, help_text):
+    command = commands.add_parser(name, help=help_text, description=help_text[0].upper() + help_text[1:] + ".")
+    command.set_defaults(run=name.replace("-", "_"))
+    return command
+
+
+def _add_demo(commands):
+    command = _command(commands, "demo", "learn to find generated shapes, from nothing, in about a minute")
+    command.add_argument("--steps", type=_positive_integer, default=1000, help="training steps (default 1000)")
+    _add_seed(command)
+    _add_output(command, "demo")
+
+
+def _add_train(commands):
+    command = _command(commands, "train", "train a detector on a data set")
+    _add_data(command, required=False)  # a resumed run knows its own
+    command.add_argument(
+        "--model", default=None, help="preset: yolov3-nano (default), yolov3-small, yolov3-tiny, yolov3"
+    )
+    command.add_argument("--weights", help="checkpoint whose weights to start from (fine-tuning)")
+    _add_image_size(command, "of the network input (default: the preset's)")
+    command.add_argument("--epochs", type=_positive_integer, default=41, help="passes over the data (default 41)")
+    command.add_argument("--batch", type=_positive_integer, default=8, help="pictures per step (default 8)")
+    command.add_argument(
+        "--lr", type=float, default=3e-3, help="learning rate at the top of its schedule (default 0.003)"
+    )
+    command.add_argument("--optimizer", default="adam", help="adam (default) or sgd")
+    command.add_argument("--anchors", default="band", help="band (default): found in the training boxes; or published")
+    command.add_argument("--augment", default="recipe", help="recipe (default), original or none")
+    command.add_argument("--lateral", default="concat", help="concat (default, as YOLOv3) or add (as FPN)")
+    command.add_argument(
+        "--ignore-thres", type=_fraction, default=0.7, help="IoU above which a box is ignored (default 0.7)"
+    )
+    command.add_argument("--resume", metavar="RUN", help="continue the run in this folder (or of this last.npz)")
+    _add_strict(command)
+    _add_seed(command)
+    _add_device(command)
+    _add_output(command, "train")
+
+
+def _add_val(commands):
+    command = _command(commands, "val", "evaluate a detector: AP per class, mAP@0.5 and AP@[.5:.95]")
+    command.add_argument("--weights", required=True, help="checkpoint of the detector")
+    _add_data(command)
+    command.add_argument("--split", default="val", help="part of the data set (default val)")
+    _add_image_size(command, "of the network input (default: as trained)")
+    command.add_argument("--batch", type=_positive_integer, default=8, help="pictures per step (default 8)")
+    _add_thresholds(command, 0.005)
+    command.add_argument("--save-json", action="store_true", help="also write detections.json, boxes in pixels")
+    _add_strict(command)
+    _add_device(command)
+    _add_output(command, "val")
+
+
+def _add_detect(commands):
+    command = _command(commands, "detect", "find objects in pictures")
+    command.add_argument(
+        "sources", nargs="+", metavar="PICTURE", help="picture, folder of pictures, or pattern such as 'a/*.jpg'"
+    )
+    command.add_argument("--weights", required=True, help="checkpoint of the detector")
+    _add_image_size(command, "of the network input (default: as trained)")
+    _add_thresholds(command, 0.25)
+    command.add_argument("--save-txt", action="store_true", help="also write labels/*.txt: class x y w h score")
+    command.add_argument("--save-json", action="store_true", help="also write detections.json, boxes in pixels")
+    _add_device(command)
+    _add_output(command, "detect")
+
+
+def _add_anchors(commands):
+    command = _command(commands, "anchors", "find anchors for a data set by k-means with 1 - IoU")
+    _add_data(command)
+    _add_image_size(command, "of the network input (default 416)")
+    command.add_argument("--clusters", type=_positive_integer, default=9, help="number of anchors (default 9)")
+    command.add_argument(
+        "--by", choices=("band", "rank"), default="band", help="how they are given to strides (default band)"
+    )
+    command.add_argument(
+        "--update", choices=("mean", "median"), default="mean", help="centre of a cluster (default mean)"
+    )
+    _add_strict(command)
+    _add_seed(command)
+
+
+def _add_check_data(commands):
+    command = _command(commands, "check-data", "read a data set, check every label and picture, and say what is in it")
+    _add_data(command)
+    command.add_argument("--split", help="part of the data set (default: train, then val)")
+    _add_strict(command)
+
+
+def _add_download(commands):
+    command = _command(commands, "download", "fetch a public data set and verify its files")
+    command.add_argument("name", help="bccd or aerial")
+    command.add_argument("--folder", default="datasets", help="where to put it (default datasets)")
+
+
+def _add_info(commands):
+    command = _command(commands, "info", "print the layer table of a network: shapes, parameters, operations")
+    command.add_argument(
+        "model", nargs="?", default="yolov3", help="a preset, darknet53, or a checkpoint (default yolov3)"
+    )
+    _add_image_size(command, "of the network input (default: the model's)")
+
+
+def _add_data(command, required=True):
+    what = "shapes, a VOC or COCO folder, a COCO json, or a YOLO data.yaml"
+    command.add_argument("--data", required=required, help=what)
+
+
+def _add_image_size(command, meaning):
+    command.add_argument("--imgsz", type=_image_size, metavar="N or HxW", help=f"size {meaning}")
+
+
+def _add_thresholds(command, confidence):
+    command.add_argument("--conf-thres", type=_fraction, default=confidence, help=f"least score (default {confidence})")
+    command.add_argument(
+        "--iou-thres", type=_fraction, default=0.45, help="IoU above which NMS drops a box (default 0.45)"
+    )
+
+
+def _add_strict(command):
+    command.add_argument("--strict", action="store_true", help="stop at the first wrong label or picture")
+
+
+def _add_seed(command):
+    command.add_argument(
+        "--seed", type=_seed, default=0, help="of everything random: the same seed, the same run (default 0)"
+    )
+
+
+def _add_device(command):
+    command.add_argument(
+        "--device", choices=("auto", "cpu", "cuda"), default="auto", help="where to compute (default auto)"
+    )
+
+
+def _add_output(command, name):
+    command.add_argument("--project", default=f"runs/{name}", help=f"folder of runs (default runs/{name})")
+    command.add_argument("--name", default="exp", help="name of this run (default exp, then exp2, ...)")
+
+
+def _image_size(text):
+    """``416`` or ``192x256`` (height x width) as (height, width)."""
+    sides = text.lower().split("x")
+    if len(sides) not in (1, 2) or not all(side.isdecimal() for side in sides):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a size: write N or HxW, such as 416 or 192x256")
+    return int(sides[0]), int(sides[-1])
+
+
+def _positive_integer(text):
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
+    return int(text)
+
+
+def _seed(text):
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 0")
+    return int(text)
+
+
+def _fraction(text):
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 to 1")
+    return value

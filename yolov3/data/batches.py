@@ -1,0 +1,135 @@
+"""Batches: several pictures of a data set with their boxes, stacked into the arrays a training step takes.
+
+A data set is anything with ``len()``, ``load_image(i)`` (a uint8 picture) and ``records[i]`` (its boxes).
+"""
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+
+from yolov3.data.augment import NONE, augment
+from yolov3.errors import UserError
+from yolov3.image import letterbox
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What one training step sees.
+
+    - ``images`` (batch, height, width, 3) float32 in [0, 1];
+    - ``truths`` (batch, max_truths, 5) float32, a row a box: centre x, centre y, width, height as fractions
+      of the network input, and the class.  max_truths is the most boxes of any picture here, at least
+      1; rows that are left over are zero, so a row is in use exactly where its width is above 0.
+    """
+
+    images: np.ndarray
+    truths: np.ndarray
+
+
+class TrainingBatches:
+    """The batches of a training run, epoch by epoch; any of them can be made again exactly.
+
+    - ``image_size``: (height, width) of the network input; ``augmentation`` as in yolov3.data.augment.
+    - An epoch shows the pictures in a fresh order, each at most once: the ``len(dataset) % batch_size``
+      last ones of the order are left out.  Fewer pictures than ``batch_size`` are repeated to fill
+      the one batch.
+    - Boxes marked difficult or crowd are no targets (the original leaves out difficult ones too).
+    - Decoded pictures are kept in memory until they take ``cache_bytes`` (default 1 GiB); the rest are
+      read again in every epoch.
+
+    Raises UserError for an empty data set or a picture file that turns out to be broken.
+    """
+
+    def __init__(self, dataset, image_size, batch_size, augmentation, seed, cache_bytes=2**30):
+        if len(dataset) == 0:
+            raise UserError("the data set has no pictures to train on; check its folders with yolov3 check-data")
+        self.dataset = dataset
+        self.image_size = image_size
+        self.batch_size = batch_size
+        self.augmentation = augmentation
+        self.seed = seed
+        self._cache = {}  # picture index -> (height, width, 3) uint8
+        self._cache_room = cache_bytes
+
+    def __len__(self):
+        """Batches (training steps) in an epoch, at least 1."""
+        return max(1, len(self.dataset) // self.batch_size)
+
+    def epoch(self, epoch, start=0, clean_from=None):
+        """Yield the batches of one epoch, from step ``start`` on.
+
+        From step ``clean_from`` of this epoch on pictures are only letterboxed (None: never).  Chance
+        depends on (seed, epoch, step, place in the batch) alone, so a run that was interrupted goes
+        on as if it had not been.  One thread in the background prepares the next batch meanwhile; its
+        errors are raised here, and it ends with the loop, however the loop ends.
+        """
+        order = self._order(epoch)
+
+        def make(step):
+            clean = clean_from is not None and step >= clean_from
+            indices = order[step * self.batch_size : (step + 1) * self.batch_size]
+            return self._make_batch(epoch, step, indices, NONE if clean else self.augmentation)
+
+        steps = range(start, len(self))
+        with ThreadPoolExecutor(max_workers=1, thread_name_prefix="next-batch") as background:
+            upcoming = background.submit(make, start) if steps else None
+            for step in steps:
+                batch = upcoming.result()
+                if step + 1 < len(self):
+                    upcoming = background.submit(make, step + 1)
+                yield batch
+
+    def _order(self, epoch):
+        """The picture indices of an epoch, one batch after another."""
+        # The fifth number sets this stream apart: missing numbers count as 0, so (seed, epoch) would be
+        # the very stream of the first picture of the first step.
+        rng = np.random.default_rng((self.seed, epoch, 0, 0, 1))
+        wanted = len(self) * self.batch_size
+        rounds = -(-wanted // len(self.dataset))
+        return np.concatenate([rng.permutation(len(self.dataset)) for _ in range(rounds)])[:wanted]
+
+    def _make_batch(self, epoch, step, indices, augmentation):
+        height, width = self.image_size
+        images = np.empty((len(indices), height, width, 3), dtype=np.float32)
+        truths = []
+        for k, index in enumerate(indices):
+            rng = np.random.default_rng((self.seed, epoch, step, k))
+            record = self.dataset.records[index]
+            target = ~(record.crowd | record.difficult)  # (n,) bool
+            boxes_xyxy, labels = record.boxes_xyxy[target], record.labels[target]
+            images[k], boxes_cxcywh, labels = augment(
+                self._load_image(index), boxes_xyxy, labels, augmentation, rng, width, height
+            )
+            truths.append(np.column_stack([boxes_cxcywh, labels]))  # (boxes of this picture, 5)
+        return Batch(images, _stack_truths(truths))
+
+    def _load_image(self, index):
+        image = self._cache.get(index)
+        if image is None:
+            image = self.dataset.load_image(index)
+            if image.nbytes <= self._cache_room:
+                self._cache[index] = image
+                self._cache_room -= image.nbytes
+        return image
+
+
+def _stack_truths(truths):
+    """Lists of boxes of different lengths, each (n, 5), as one array (batch, max(1, longest n), 5), rest 0."""
+    stacked = np.zeros((len(truths), max(1, *map(len, truths)), 5), dtype=np.float32)
+    for rows, own in zip(stacked, truths, strict=True):
+        rows[: len(own)] = own
+    return stacked
+
+
+def evaluation_batches(dataset, image_size, batch_size):
+    """Yield every picture of a data set once, in order, letterboxed: ``(images, frames, indices)``.
+
+    ``images`` (batch, height, width, 3) float32, the last batch maybe smaller; ``frames`` a list of the
+    pictures' :class:`yolov3.image.Letterbox`; ``indices`` the list of their places in ``dataset.records``.
+    """
+    height, width = image_size
+    for start in range(0, len(dataset), batch_size):
+        indices = list(range(start, min(start + batch_size, len(dataset))))
+        inputs, frames = zip(*(letterbox(dataset.load_image(index), width, height) for index in indices), strict=True)
+        yield np.stack(inputs), list(frames), indices

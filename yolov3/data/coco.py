@@ -1,0 +1,158 @@
+"""COCO detection files: one JSON with ``images``, ``annotations`` and ``categories`` for a whole split."""
+
+import json
+import re
+
+from yolov3.data.files import is_file, read_bytes
+from yolov3.data.records import LabelledObject, LabelledPicture
+from yolov3.errors import UserError
+
+JSON_LIMIT = 2_000_000_000  # bytes; instances_train2017.json has 470 million
+
+
+def read_coco(json_file, names, report):
+    """Read a COCO file: ``(names, list of LabelledPicture)``.
+
+    ``names=None`` takes the categories sorted by id, so that the ids, which have gaps, become labels 0, 1, ...
+    A ``bbox`` is ``[left, top, width, height]`` in pixels; ``iscrowd`` becomes the crowd flag.  Pictures are looked
+    for by ``file_name`` in the folders of :func:`picture_folders`.  Raises ``UserError`` if the file as a whole
+    is not a COCO file; single broken entries are reported and left out.
+    """
+    content = load_json(json_file)
+    category_names = read_categories(content["categories"], json_file)
+    images = read_images(content["images"], json_file, report)
+    objects = {image_id: [] for image_id in images}
+    for number, annotation in enumerate(content["annotations"], 1):
+        where = f"annotation {number}"
+        if isinstance(annotation, dict) and is_whole(annotation.get("id")):
+            where += f" (id {annotation['id']})"
+        try:
+            image_id, labelled_object = read_object(annotation, where, objects, category_names)
+        except UnknownCategory as error:
+            report.add("unknown class", json_file, str(error), where)
+        except UserError as error:
+            report.add("broken annotation", json_file, str(error), where)
+        else:
+            objects[image_id].append(labelled_object)
+
+    folders = picture_folders(json_file)
+    labelled_pictures = []
+    for image_id, (where, file_name, size) in images.items():
+        picture = next((folder / file_name for folder in folders if is_file(folder / file_name)), None)
+        if picture is None:
+            places = ", ".join(str(folder) for folder in folders)
+            detail = f"its picture {file_name!r} is in none of {places}; add it or remove the entry"
+            report.add("missing picture", json_file, detail, where)
+            continue
+        labelled_pictures.append(LabelledPicture(picture, json_file, objects[image_id], size))
+    return names or list(category_names.values()), labelled_pictures
+
+
+def find_annotation_file(folder, split):
+    """The file of ``folder`` (a COCO ``annotations/``) that holds a split.
+
+    The first of these rules that any file meets, and only one: ``<split>.json``; ``instances_<split>*.json``; the
+    split as a word of the name.  Raises ``UserError`` if none or several do.
+    """
+    files = {path.stem: path for path in sorted(folder.glob("*.json"))}
+    word = rf"(?<![a-zA-Z]){re.escape(split)}(?![a-zA-Z])"
+    for rule in (rf"{re.escape(split)}$", rf"instances_{word}", rf".*{word}"):
+        matching = [stem for stem in files if re.match(rule, stem)]
+        if len(matching) == 1:
+            return files[matching[0]]
+        if matching:
+            raise UserError(
+                f"{folder}: {', '.join(matching)} all look like split {split!r}; give the .json file itself"
+            )
+    raise UserError(f"{folder}: no .json file for split {split!r}; there are {', '.join(files)}")
+
+
+def picture_folders(json_file):
+    """Existing folders that may hold the pictures of ``json_file``, the likeliest first.
+
+    Around the file and around its parent folder: the folder itself, ``images``, and folders called like the split
+    (``train2017`` for ``instances_train2017.json``).
+    """
+    split = json_file.stem.split("_")[-1]
+    folders = []
+    for base in (json_file.parent, json_file.parent / ".."):
+        folders += [base, base / "images", base / split, base / "images" / split]
+    return [folder for folder in folders if folder.is_dir()]
+
+
+def load_json(json_file):
+    """The file's top-level object with its three lists.  Raises ``UserError`` if it is not a COCO file."""
+    try:
+        content = json.loads(read_bytes(json_file, JSON_LIMIT))
+    except (ValueError, RecursionError) as error:  # ValueError: bad JSON, bad UTF-8, a number of 5,000 digits
+        raise UserError(f"{json_file}: is not valid JSON ({error})") from error
+    for key in ("images", "annotations", "categories"):
+        if not isinstance(content, dict) or not isinstance(content.get(key), list):
+            raise UserError(f"{json_file}: is no COCO detection file: it has no list {key!r}")
+    return content
+
+
+def is_whole(value):
+    """Ids and sizes must be whole numbers; JSON's ``true`` is none, though Python counts it as 1."""
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def read_categories(categories, json_file):
+    """``{category id: name}`` sorted by id.  Raises ``UserError`` where ids or names are missing or repeated."""
+    names = {}
+    for number, category in enumerate(categories, 1):
+        place = f"{json_file} category {number}"
+        if (
+            not isinstance(category, dict)
+            or not is_whole(category.get("id"))
+            or not isinstance(category.get("name"), str)
+        ):
+            raise UserError(f"{place}: needs a whole number 'id' and a text 'name'")
+        if category["id"] in names or category["name"] in names.values():
+            raise UserError(
+                f"{place}: id {category['id']} or name {category['name']!r} is there twice; make them differ"
+            )
+        names[category["id"]] = category["name"]
+    return dict(sorted(names.items()))
+
+
+def read_images(images, json_file, report):
+    """``{image id: (where, file name, (width, height) or None)}``; broken entries are reported and left out."""
+    found = {}
+    for number, image in enumerate(images, 1):
+        where = f"image {number}"
+        if not isinstance(image, dict) or not is_whole(image.get("id")) or not isinstance(image.get("file_name"), str):
+            report.add("broken annotation", json_file, "needs a whole number 'id' and a text 'file_name'", where)
+            continue
+        if image["id"] in found:
+            report.add("broken annotation", json_file, f"its id {image['id']} is there twice; make them differ", where)
+            continue
+        size = (image.get("width"), image.get("height"))
+        found[image["id"]] = (
+            f"{where} (id {image['id']})",
+            image["file_name"],
+            size if all(map(is_whole, size)) else None,
+        )
+    return found
+
+
+class UnknownCategory(UserError):
+    """An annotation whose category the file does not define."""
+
+
+def read_object(annotation, where, image_ids, category_names):
+    """``(image id, LabelledObject)`` of one entry of ``annotations``.  Raises ``UserError`` saying what is wrong."""
+    if not isinstance(annotation, dict):
+        raise UserError("is not an object with keys; repair or remove it")
+    image_id, category_id, bbox = (annotation.get(key) for key in ("image_id", "category_id", "bbox"))
+    if not is_whole(image_id) or image_id not in image_ids:
+        raise UserError(f"image_id {image_id!r} is not among the images; correct or remove it")
+    if not is_whole(category_id) or category_id not in category_names:
+        raise UnknownCategory(f"category_id {category_id!r} is not among the categories; correct or remove it")
+    try:
+        left, top, width, height = (float(number) for number in bbox)
+    except (TypeError, ValueError, OverflowError):
+        raise UserError(f"bbox must be four numbers [left, top, width, height], not {str(bbox)[:60]}") from None
+    box_xyxy = (left, top, left + width, top + height)
+    crowd = annotation.get("iscrowd") in (1, True)
+    return image_id, LabelledObject(where, category_names[category_id], box_xyxy, crowd=crowd)

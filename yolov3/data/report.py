@@ -1,0 +1,93 @@
+"""What is wrong with a data set: every problem is counted and named, or raised at once."""
+
+from collections import Counter
+from pathlib import Path
+from typing import NamedTuple
+
+from yolov3.errors import UserError
+
+
+class Kind(NamedTuple):
+    """How one kind of problem is spoken of: ``skipped 2 zero-area boxes``."""
+
+    handled: str
+    one: str
+    many: str
+
+
+KINDS = {
+    "zero-area box": Kind("skipped", "zero-area box", "zero-area boxes"),
+    "non-finite box": Kind("skipped", "non-finite box", "non-finite boxes"),
+    "box outside": Kind("skipped", "box outside its picture", "boxes outside their pictures"),
+    "box clipped": Kind("clipped", "box that crosses the border", "boxes that cross the border"),
+    "duplicate box": Kind("kept", "duplicate box", "duplicate boxes"),
+    "unknown class": Kind("skipped", "box of an unknown class", "boxes of unknown classes"),
+    "class id out of range": Kind("skipped", "box with a class id out of range", "boxes with class ids out of range"),
+    "missing picture": Kind("skipped", "missing picture", "missing pictures"),
+    "broken picture": Kind("skipped", "broken picture", "broken pictures"),
+    "wrong picture size": Kind("kept", "picture of another size than stated", "pictures of another size than stated"),
+    "missing annotation": Kind("did without", "missing annotation file", "missing annotation files"),
+    "broken annotation": Kind("skipped", "broken annotation", "broken annotations"),
+}
+"""Everything that ``strict`` turns into an error."""
+
+QUIET_KINDS = ("picture without boxes", "box rounded at the border")
+"""Counted for the audit, but nothing to mend."""
+
+NAMES_IN_SUMMARY = 3
+
+
+class Problem(NamedTuple):
+    """One problem: its short name for a summary, and the sentence that explains it."""
+
+    name: str
+    message: str
+
+
+class Report:
+    """The problems met while a data set was opened.
+
+    ``problems[kind]`` lists the :class:`Problem` s of one of the ``KINDS`` in the order they were met,
+    ``quiet`` counts the ``QUIET_KINDS``, and ``notes`` are remarks about the data set as a whole.
+    With ``strict=True`` the first problem raises :class:`~yolov3.errors.UserError` instead.
+    """
+
+    def __init__(self, strict=False):
+        self.strict = strict
+        self.problems = {kind: [] for kind in KINDS}
+        self.quiet = Counter()
+        self.notes = []
+
+    def add(self, kind, file, detail, where=""):
+        """Record one problem of ``kind`` (a key of ``KINDS``).
+
+        ``file`` is the label file or picture, ``where`` the line or object in it (``object 3 (RBC)``), and
+        ``detail`` says what is wrong and what to do.  Raises ``UserError`` with the same message if strict.
+        """
+        place = f"{file} {where}".strip()
+        message = f"{place}: {detail}"
+        if self.strict:
+            raise UserError(message)
+        self.problems[kind].append(Problem(f"{Path(file).name} {where}".strip(), message))
+
+    def counts(self):
+        """``{kind: number of problems}`` for the kinds that occurred."""
+        return {kind: len(found) for kind, found in self.problems.items() if found}
+
+    def first_message(self):
+        """The first problem's sentence, the gravest kinds first; None if there is no problem."""
+        gravest = ("broken annotation", "missing annotation", "missing picture", "broken picture")
+        for kind in (*gravest, *KINDS):
+            if self.problems[kind]:
+                return self.problems[kind][0].message
+        return None
+
+    def summary(self):
+        """Short warning lines, one per kind: ``skipped 2 zero-area boxes (a.xml object 3 (RBC), ...)``."""
+        lines = list(self.notes)
+        for kind, count in self.counts().items():
+            handled, one, many = KINDS[kind]
+            names = [problem.name for problem in self.problems[kind][:NAMES_IN_SUMMARY]]
+            more = ", ..." if count > len(names) else ""
+            lines.append(f"{handled} {count} {one if count == 1 else many} ({', '.join(names)}{more})")
+        return lines

@@ -1,0 +1,154 @@
+"""Finding objects in pictures, from a file's path to boxes in its pixels."""
+
+from dataclasses import dataclass
+from glob import glob
+from pathlib import Path
+
+import numpy as np
+
+from yolov3.checkpoint import load_checkpoint
+from yolov3.data.files import pictures_in
+from yolov3.draw import draw_boxes, save_image
+from yolov3.errors import UserError
+from yolov3.image import letterbox, load_image
+from yolov3.postprocess import find_objects
+from yolov3.runs import write_json, write_text
+
+CONFIDENCE = 0.25
+NMS_IOU = 0.45
+
+
+@dataclass(frozen=True)
+class Detection:
+    """One object: its class by number and name, how sure (0 to 1), and left, top, right, bottom in pixels."""
+
+    class_id: int
+    name: str
+    score: float
+    box_xyxy: tuple[float, float, float, float]
+
+    def as_json(self):
+        """The detection as JSON values."""
+        return {"class_id": self.class_id, "class": self.name, "score": self.score, "box_xyxy": list(self.box_xyxy)}
+
+
+class Detector:
+    """A trained detector: ``Detector("last.npz")("photo.jpg")`` gives a list of :class:`Detection`, surest first.
+
+    Parameters
+    ----------
+    weights: path of a checkpoint
+    image_size: (height, width) of the network input, multiples of 32; default: as trained
+    confidence: least score of a detection
+    iou_threshold: above which the less sure of two boxes of a class is dropped
+    """
+
+    def __init__(self, weights, image_size=None, confidence=CONFIDENCE, iou_threshold=NMS_IOU):
+        checkpoint = load_checkpoint(weights)
+        self.model, self.names = checkpoint.model, checkpoint.names
+        self.image_size = image_size or checkpoint.image_size
+        self.confidence, self.iou_threshold = confidence, iou_threshold
+
+    def __call__(self, picture):
+        """The objects in one picture, given by its path or as an array (height, width, 3) uint8 RGB."""
+        image = picture if isinstance(picture, np.ndarray) else load_image(picture)
+        height, width = self.image_size
+        network_input, frame = letterbox(image, width, height)
+        (found,) = find_objects(self.model, network_input[None], [frame], self.confidence, self.iou_threshold)
+        return as_detections(found, self.names)
+
+
+def as_detections(found, names):
+    """The boxes of a :class:`yolov3.metrics.PictureDetections` as a list of :class:`Detection`."""
+    return [
+        Detection(int(label), names[label], float(score), tuple(map(float, box)))
+        for box, score, label in zip(found.boxes_xyxy, found.scores, found.labels, strict=True)
+    ]
+
+
+def draw_detections(image, detections):
+    """A copy of the picture (height, width, 3) with the detections drawn in."""
+    names = {each.class_id: each.name for each in detections}
+    boxes = np.array([each.box_xyxy for each in detections]).reshape(-1, 4)
+    return draw_boxes(image, boxes, [each.class_id for each in detections], [each.score for each in detections], names)
+
+
+def find_pictures(sources):
+    """The picture files meant by paths, folders and globs, each once, in order.
+
+    Raises UserError for a source that is not there, a folder without pictures, or a glob that matches nothing.
+    """
+    pictures = []
+    for source in map(str, sources):
+        path = Path(source)
+        if path.is_dir():
+            found = pictures_in(path)
+            if not found:
+                raise UserError(f"{source}: this folder holds no pictures")
+        elif path.exists():
+            found = [path]
+        else:
+            found = [Path(each) for each in sorted(glob(source, recursive=True)) if Path(each).is_file()]
+            if not found:
+                raise UserError(f"{source}: no such file, folder or pattern")
+        pictures += found
+    return list(dict.fromkeys(pictures))
+
+
+def detect_files(detector, pictures, folder, save_txt=False, save_json=False, report=print):
+    """Detect in picture files; write each with its boxes drawn to ``folder``, and what else is asked for.
+
+    ``save_txt``: per picture a YOLO label file, ``class x y w h score`` with fractions of the picture.
+    ``save_json``: ``detections.json``, a list of detections (boxes in pixels) per picture.
+    ``report`` is called with a line per picture.  A picture that cannot be read is reported and passed over.
+    Returns ({path: [Detection]}, [messages about unreadable pictures]).
+    """
+    results, problems = {}, []
+    taken = set()
+    for picture in pictures:
+        try:
+            image = load_image(picture)
+        except UserError as error:
+            problems.append(str(error))
+            report(f"skipped: {error}")
+            continue
+        detections = detector(image)
+        results[str(picture)] = detections
+        name = _free_name(picture, taken)
+        save_image(folder / name, draw_detections(image, detections))
+        if save_txt:
+            write_text(folder / "labels" / f"{Path(name).stem}.txt", _yolo_lines(detections, image.shape))
+        report(f"{picture}: {_counts(detections)}")
+    if save_json:
+        write_json(folder / "detections.json", {k: [each.as_json() for each in v] for k, v in results.items()})
+    return results, problems
+
+
+def _free_name(picture, taken):
+    """``name.png`` that no picture of this run has yet: two folders may hold files of the same name."""
+    stem, number = picture.stem, 1
+    while (name := f"{stem}.png" if number == 1 else f"{stem}-{number}.png") in taken:
+        number += 1
+    taken.add(name)
+    return name
+
+
+def _yolo_lines(detections, image_shape):
+    height, width = image_shape[:2]
+    lines = []
+    for each in detections:
+        left, top, right, bottom = each.box_xyxy
+        values = (
+            (left + right) / 2 / width,
+            (top + bottom) / 2 / height,
+            (right - left) / width,
+            (bottom - top) / height,
+        )
+        lines.append(" ".join([str(each.class_id), *(f"{value:.6f}" for value in values), f"{each.score:.6f}"]) + "\n")
+    return "".join(lines)
+
+
+def _counts(detections):
+    """Such as ``2 circle, 1 square`` or ``nothing``."""
+    names = [each.name for each in detections]
+    return ", ".join(f"{names.count(name)} {name}" for name in dict.fromkeys(names)) or "nothing"

@@ -1,0 +1,47 @@
+"""From the network's heads to boxes in a picture: decode, threshold, undo the letterbox, suppress duplicates."""
+
+import numpy as np
+
+from minidl import Tensor, no_grad
+from yolov3.boxes import clip_boxes
+from yolov3.decode import decode
+from yolov3.metrics import PictureDetections
+from yolov3.nms import non_maximum_suppression
+
+
+def predict(model, images):
+    """:class:`yolov3.decode.Predictions` of a detector in evaluation mode for images (batch, height, width, 3)."""
+    model.eval()
+    with no_grad():
+        heads = model(Tensor(images))
+    return decode([head.data for head in heads], model.anchors, model.strides)
+
+
+def select(predictions, index, confidence):
+    """The (box, class) pairs of picture ``index`` that are sure enough, before suppression (spec 4).
+
+    A box counts if its objectness exceeds ``confidence``, and then with each class for which
+    ``objectness * class probability`` does: it may count as several classes at once (notes H1).
+    Returns boxes_cxcywh (pairs, 4), scores (pairs,), labels (pairs,).
+    """
+    (likely,) = np.nonzero(predictions.objectness[index] > confidence)
+    scores = predictions.objectness[index][likely, None] * predictions.class_probabilities[index][likely]
+    box, label = np.nonzero(scores > confidence)
+    return predictions.boxes_cxcywh[index][likely[box]], scores[box, label], label
+
+
+def find_objects(model, images, frames, confidence, iou_threshold):
+    """The objects in a batch of letterboxed pictures: a list of :class:`PictureDetections`, surest first.
+
+    ``frames``: the pictures' :class:`yolov3.image.Letterbox`.  Boxes are in pixels of the picture and end at its
+    border.  ``confidence`` and ``iou_threshold`` as in :func:`select` and :func:`non_maximum_suppression`.
+    """
+    predictions = predict(model, images)
+    found = []
+    for index, frame in enumerate(frames):
+        boxes_cxcywh, scores, labels = select(predictions, index, confidence)
+        boxes_xyxy = frame.to_picture(boxes_cxcywh)
+        kept = non_maximum_suppression(boxes_xyxy, scores, labels, iou_threshold)
+        boxes_xyxy = clip_boxes(boxes_xyxy[kept], frame.picture_width, frame.picture_height)
+        found.append(PictureDetections(boxes_xyxy, scores[kept], labels[kept]))
+    return found

@@ -1,0 +1,57 @@
+"""Folders for what a command writes: runs/<command>/exp, exp2, exp3, ..."""
+
+import json
+import os
+from contextlib import contextmanager
+from pathlib import Path
+
+from minidl.serialize import write_atomically
+from yolov3.errors import UserError
+
+
+def new_run_folder(project, name):
+    """Make and return ``project/name``, or the first of ``name2``, ``name3``, ... that does not exist yet.
+
+    Raises UserError where it cannot be made or written to.
+    """
+    project = Path(project)
+    number = 1
+    while True:
+        folder = project / (name if number == 1 else f"{name}{number}")
+        try:
+            folder.mkdir(parents=True)
+        except FileExistsError:
+            if not project.is_dir():
+                raise UserError(f"{project} is a file: choose another folder with --project") from None
+            number += 1
+            continue
+        except OSError as error:
+            raise UserError(f"{folder} cannot be made ({error.strerror}): choose another with --project") from error
+        if not os.access(folder, os.W_OK):
+            raise UserError(f"{folder} cannot be written to: choose another folder with --project")
+        return folder
+
+
+@contextmanager
+def writing(path):
+    """Turn a failure to write ``path`` into a UserError that names it."""
+    try:
+        yield
+    except OSError as error:
+        raise UserError(f"{path} cannot be written ({error.strerror or error}): choose another folder") from error
+
+
+def write_file(path, write):
+    """Call ``write(file)`` with a binary file that becomes ``path``, whole or not at all.  Raises UserError."""
+    with writing(path):
+        write_atomically(path, write)
+
+
+def write_text(path, text):
+    """Write a text file, whole or not at all."""
+    write_file(path, lambda file: file.write(text.encode()))
+
+
+def write_json(path, value):
+    """Write ``value`` as JSON, whole or not at all."""
+    write_text(path, json.dumps(value, indent=1, ensure_ascii=False) + "\n")

@@ -1,0 +1,139 @@
+"""What each prediction shall become: positive, ignored or negative, and its box and classes (notes G; spec 5).
+
+- *Positive*: for every true box exactly one prediction, that of the cell which holds its centre and of the anchor,
+  among those of all scales, whose shape overlaps it most.  Its objectness target is 1.
+- *Ignored*: every other prediction whose box overlaps some truth by more than a threshold: no loss at all.
+- *Negative*: the rest: objectness target 0, nothing else.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from minidl.device import array_module
+from yolov3.boxes import cxcywh_to_xyxy, iou_wh, iou_xyxy
+from yolov3.decode import decode_boxes
+
+
+@dataclass(frozen=True)
+class ScaleTargets:
+    """Targets of one head.  Leading axes are (batch, rows, columns, anchors).
+
+    positive, negative: bool (an ignored prediction is neither); offset (..., 2): centre within the cell, 0 to 1;
+    log_size (..., 2): ln(size / anchor); box_weight (...): ``2 - w h`` at positives, 0 elsewhere;
+    classes (..., classes): 1 for every class of the object, several where labels overlap.
+    """
+
+    positive: np.ndarray
+    negative: np.ndarray
+    offset: np.ndarray
+    log_size: np.ndarray
+    box_weight: np.ndarray
+    classes: np.ndarray
+
+
+@dataclass(frozen=True)
+class TargetSettings:
+    """How truths become targets.
+
+    ignore_threshold: IoU above which a prediction is ignored: 0.7 in the COCO configuration, 0.5 in the VOC one and
+        in the paper (notes G3).
+    truth_threshold: IoU above which a prediction becomes positive too, whatever its anchor; 1 (never) as shipped.
+    weigh_by_size: weigh box losses by ``2 - w h``, which favours small objects; else by 1.
+    """
+
+    ignore_threshold: float = 0.7
+    truth_threshold: float = 1.0
+    weigh_by_size: bool = True
+
+
+def best_anchors(truths, all_anchors, net_size):
+    """Index of the anchor whose shape fits each truth best, over the anchors of all scales; ties to the first.
+
+    truths: (batch, count, 5); all_anchors: (anchors, 2) in pixels; net_size: (width, height).  -> (batch, count).
+    """
+    xp = array_module(truths)
+    fractions = xp.asarray(all_anchors, truths.dtype) / xp.asarray(net_size, truths.dtype)
+    return iou_wh(truths[:, :, None, 2:4], fractions).argmax(axis=-1)
+
+
+def scale_targets(head, truths, anchors, stride, first_anchor, best, settings):
+    """:class:`ScaleTargets` for one head.
+
+    Parameters
+    ----------
+    head: logits (batch, rows, columns, anchors * (5 + classes)), an array
+    truths: (batch, count, 5): centre x, y, width, height as fractions of the network input, class; rows with width 0
+        are padding
+    anchors, stride: of this head; first_anchor: index of its first anchor in the list that ``best`` refers to
+    best: :func:`best_anchors`
+    """
+    xp = array_module(head)
+    batch, rows, columns, channels = head.shape
+    count = len(anchors)
+    classes = channels // count - 5
+    shape = (batch, rows, columns, count)
+    slots = batch * rows * columns * count  # a slot is one prediction: (picture, row, column, anchor)
+
+    # For every slot the last truth that claims it, -1 for none.  Claims of padding and of other scales go to an
+    # extra slot at the end.
+    claims = _claimed_slots(truths, best, first_anchor, shape)  # (batch, count)
+    owner = xp.full(slots + 1, -1)
+    xp.maximum.at(owner, claims.reshape(-1), xp.arange(claims.size))
+    owner = owner[:slots].reshape(shape)
+    class_target = xp.zeros((slots + 1, classes), head.dtype)
+    class_target[claims.reshape(-1), truths[..., 4].reshape(-1).astype(int)] = 1
+    class_target = class_target[:slots].reshape(*shape, classes)
+
+    best_iou, nearest = _best_overlap(decode_boxes(head, anchors, stride), truths)
+    overlapping = best_iou > settings.ignore_threshold
+    by_overlap = (best_iou > settings.truth_threshold) & (owner < 0)
+    owner = xp.where(by_overlap, nearest, owner)
+    positive = owner >= 0
+    box_cxcywh = truths.reshape(-1, 5)[xp.maximum(owner, 0)]  # (batch, rows, columns, anchors, 5)
+    one_hot = box_cxcywh[..., 4:].astype(int) == xp.arange(classes)
+    class_target = xp.where(by_overlap[..., None], one_hot, class_target).astype(head.dtype)
+
+    row, column = xp.meshgrid(xp.arange(rows), xp.arange(columns), indexing="ij")
+    cell = xp.stack([column, row], axis=-1)[:, :, None]  # (rows, columns, 1, 2)
+    grid = xp.asarray([columns, rows], head.dtype)
+    sizes = xp.where(positive[..., None], box_cxcywh[..., 2:4], 1)  # 1 where there is none: its logarithm is harmless
+    weight = 2 - sizes[..., 0] * sizes[..., 1] if settings.weigh_by_size else xp.ones(shape)
+    return ScaleTargets(
+        positive=positive,
+        negative=~positive & ~overlapping,
+        offset=(box_cxcywh[..., 0:2] * grid - cell).astype(head.dtype),
+        log_size=xp.log(sizes * (grid * stride) / xp.asarray(anchors, head.dtype)).astype(head.dtype),
+        box_weight=(weight * positive).astype(head.dtype),
+        classes=class_target,
+    )
+
+
+def _claimed_slots(truths, best, first_anchor, shape):
+    """The slot that each truth claims: (batch, count) whole numbers; the number behind the last slot for none."""
+    xp = array_module(truths)
+    batch, rows, columns, count = shape
+    column = (truths[..., 0] * columns).astype(int)
+    row = (truths[..., 1] * rows).astype(int)
+    anchor = best - first_anchor
+    picture = xp.arange(batch)[:, None]
+    slot = ((picture * rows + row) * columns + column) * count + anchor
+    inside = (column >= 0) & (column < columns) & (row >= 0) & (row < rows)
+    mine = (truths[..., 2] > 0) & inside & (anchor >= 0) & (anchor < count)
+    return xp.where(mine, slot, batch * rows * columns * count)
+
+
+def _best_overlap(boxes_cxcywh, truths):
+    """Each predicted box's largest IoU with a truth of its picture, and that truth's number in the whole batch.
+
+    boxes_cxcywh (batch, rows, columns, anchors, 4) -> two arrays (batch, rows, columns, anchors).
+    """
+    xp = array_module(truths)
+    batch, count = truths.shape[:2]
+    shape = boxes_cxcywh.shape[:-1]
+    predicted = cxcywh_to_xyxy(boxes_cxcywh).reshape(batch, -1, 1, 4)
+    true = cxcywh_to_xyxy(truths[..., :4]).reshape(batch, 1, count, 4)
+    iou = iou_xyxy(predicted, true)  # (batch, predictions, truths); padding has no area, so IoU 0
+    nearest = iou.argmax(axis=-1)
+    best = xp.take_along_axis(iou, nearest[..., None], axis=-1)[..., 0]
+    return best.reshape(shape), (nearest + xp.arange(batch)[:, None] * count).reshape(shape)

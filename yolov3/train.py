@@ -1,0 +1,233 @@
+"""Training: batches, loss, gradients, steps; and everything that lets a person see and trust it."""
+
+import csv
+import io
+import math
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from minidl import Tensor, schedules
+from minidl.optim import SGD, Adam, decay_groups
+from yolov3.anchors import anchors_by_stride_band, network_sizes
+from yolov3.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from yolov3.data import augment
+from yolov3.data.batches import TrainingBatches
+from yolov3.errors import UserError
+from yolov3.evaluate import evaluate
+from yolov3.loss import LossTerms, yolo_loss
+from yolov3.model import build_model, check_image_size, preset
+from yolov3.pictures import prediction_grid
+from yolov3.plots import plot_training_curves
+from yolov3.runs import write_text
+from yolov3.targets import TargetSettings
+
+AUGMENTATIONS = {"none": augment.NONE, "recipe": augment.RECIPE, "original": augment.ORIGINAL}
+OPTIMIZERS = ("adam", "sgd")
+ANCHOR_CHOICES = ("band", "published")
+WARM_UP_STEPS = 50
+CLEAN_SHARE = 0.05  # of the steps, at the end, without augmentation
+FINAL_RATE = 0.01  # of the learning rate, at the end of the cosine
+VALIDATIONS = 20  # over the whole run, about
+COLUMNS = ("epoch", "step", "loss", *LossTerms.names, "learning_rate", "seconds", "mAP50", "mAP50_95")
+
+
+@dataclass(frozen=True)
+class TrainSettings:
+    """Everything that a training run depends on, beside the data.
+
+    model: a preset; image_size: (height, width); epochs; batch; learning_rate; optimizer: ``adam``, or ``sgd`` with
+    momentum 0.9 and decay 5e-4 on the weights; anchors: ``band`` finds them in the training boxes by stride band,
+    ``published`` takes YOLOv3's; augmentation: a name in AUGMENTATIONS; lateral: ``concat`` or ``add``;
+    ignore_threshold: of :class:`yolov3.targets.TargetSettings`; seed.
+    """
+
+    model: str = "yolov3-nano"
+    image_size: tuple = (192, 256)
+    epochs: int = 41
+    batch: int = 8
+    learning_rate: float = 3e-3
+    optimizer: str = "adam"
+    anchors: str = "band"
+    augmentation: str = "recipe"
+    lateral: str = "concat"
+    ignore_threshold: float = 0.7
+    seed: int = 0
+
+    def __post_init__(self):
+        preset(self.model)
+        check_image_size(self.image_size)
+        for name in ("epochs", "batch"):
+            if getattr(self, name) < 1:
+                raise UserError(f"{name} must be at least 1, not {getattr(self, name)}")
+        if not 0 < self.learning_rate < math.inf:
+            raise UserError(f"the learning rate must be a positive number, not {self.learning_rate}")
+        choices = {"optimizer": OPTIMIZERS, "anchors": ANCHOR_CHOICES, "augmentation": AUGMENTATIONS}
+        for name, allowed in choices.items():
+            if getattr(self, name) not in allowed:
+                raise UserError(f"unknown {name} {getattr(self, name)!r}: choose one of {', '.join(allowed)}")
+
+
+class TrainingRun:
+    """One run: the network, the optimiser, the batches, and where it stands.
+
+    ``train_set`` and ``validation_set`` are data sets with the same classes; everything is written to ``folder``.
+    ``data`` (JSON values) says what data sets these were, for a resumed run to open them again; ``start`` is a
+    checkpoint whose weights to begin with (fine-tuning); :meth:`resume` continues a run instead.
+    """
+
+    def __init__(self, settings, train_set, validation_set, folder, data, start=None):
+        self.settings, self.folder, self.data = settings, Path(folder), data
+        self.train_set, self.validation_set = train_set, validation_set
+        self.model = _first_model(settings, train_set) if start is None else _started_model(settings, train_set, start)
+        self.optimizer = _make_optimizer(settings, self.model)
+        self.batches = TrainingBatches(
+            train_set, settings.image_size, settings.batch, AUGMENTATIONS[settings.augmentation], settings.seed
+        )
+        self.total_steps = settings.epochs * len(self.batches)
+        warm_up = max(1, min(WARM_UP_STEPS, self.total_steps // 5))
+        rate = schedules.cosine(settings.learning_rate, self.total_steps, FINAL_RATE)
+        self.schedule = schedules.burn_in(rate, warm_up, power=1)
+        self.epoch = 0  # epochs completed
+        self.rows = []  # of results.csv, one per epoch
+        self.best = -1.0  # best mAP@0.5 so far
+
+    def resume(self, checkpoint):
+        """Continue where a checkpoint of a run with these settings and data stands."""
+        self.model.load_state_dict(checkpoint.model.state_dict())
+        progress = checkpoint.training
+        try:
+            self.optimizer.load_state_dict(checkpoint.optimizer)
+            self.epoch, self.rows, self.best = progress["epoch"], progress["rows"], progress["best"]
+        except (KeyError, ValueError) as error:
+            raise UserError(f"this checkpoint holds no training run to resume ({error})") from error
+
+    def run(self, bar):
+        """Train to the last epoch.  ``bar`` is a tqdm bar over all steps.  Returns the last Evaluation, or None."""
+        bar.update(self.epoch * len(self.batches) - bar.n)
+        every = max(1, self.settings.epochs // VALIDATIONS)
+        evaluation = None
+        while self.epoch < self.settings.epochs:
+            row = self._train_epoch(bar)
+            self.epoch += 1
+            evaluation = None
+            if self.epoch % every == 0 or self.epoch == self.settings.epochs:
+                bar.set_postfix_str("validating")
+                evaluation = evaluate(self.model, self.validation_set, self.settings.image_size, self.settings.batch)
+                row |= {"mAP50": evaluation.voc.mean_ap, "mAP50_95": evaluation.coco.ap}
+                bar.set_postfix_str(f"mAP@0.5 {evaluation.voc.mean_ap:.3f}")
+            self.rows.append(row)
+            self._write(evaluation)
+        return evaluation
+
+    def _train_epoch(self, bar):
+        """All steps of one epoch; its row of results.csv, with the mean of each loss term."""
+        self.model.train()
+        begin = time.perf_counter()
+        sums = dict.fromkeys(("loss", *LossTerms.names), 0.0)
+        first_step = self.epoch * len(self.batches)
+        clean_from = max(0, math.ceil(self.total_steps * (1 - CLEAN_SHARE)) - first_step)
+        bar.set_description(f"epoch {self.epoch + 1}/{self.settings.epochs}")
+        for index, batch in enumerate(self.batches.epoch(self.epoch, clean_from=clean_from)):
+            terms = self._step(batch, first_step + index + 1)
+            for name, value in terms.items():
+                sums[name] += value
+            bar.update()
+            bar.set_postfix_str(f"loss {terms['loss']:.2f}, rate {self.optimizer.learning_rate:.1e}", refresh=False)
+        means = {name: value / len(self.batches) for name, value in sums.items()}
+        step = first_step + len(self.batches)
+        seconds = round(time.perf_counter() - begin, 2)
+        return {
+            "epoch": self.epoch + 1,
+            "step": step,
+            **means,
+            "learning_rate": self.optimizer.learning_rate,
+            "seconds": seconds,
+        }
+
+    def _step(self, batch, step):
+        """One update.  Returns the loss and its terms as numbers.  Raises UserError if the loss is not finite."""
+        heads = self.model(Tensor(batch.images))
+        targets = TargetSettings(ignore_threshold=self.settings.ignore_threshold)
+        loss = yolo_loss(heads, batch.truths, self.model.anchors, self.model.strides, targets)
+        terms = {"loss": loss.total.item()} | {name: float(getattr(loss, name)) for name in LossTerms.names}
+        if not math.isfinite(terms["loss"]):
+            raise UserError(
+                f"the loss became {terms['loss']} in step {step}: try a lower --lr than "
+                f"{self.settings.learning_rate:g}; the last good checkpoint, if any, is in {self.folder}"
+            )
+        self.optimizer.zero_grad()
+        loss.total.backward()
+        self.optimizer.learning_rate = self.schedule(step)
+        self.optimizer.step()
+        return terms
+
+    def _write(self, evaluation):
+        """After every epoch: the table, the curves, the checkpoint; after a validation also pictures and ``best``."""
+        write_text(self.folder / "results.csv", _as_csv(self.rows))
+        plot_training_curves(self.rows, self.folder / "curves.png")
+        if evaluation is not None:
+            prediction_grid(self.folder / "predictions.png", self.validation_set, evaluation.detections)
+        is_best = evaluation is not None and evaluation.voc.mean_ap > self.best
+        if is_best:
+            self.best = evaluation.voc.mean_ap
+        checkpoint = self._checkpoint()
+        save_checkpoint(self.folder / "last.npz", checkpoint)
+        if is_best:
+            save_checkpoint(self.folder / "best.npz", checkpoint)
+
+    def _checkpoint(self):
+        progress = {
+            "settings": asdict(self.settings),
+            "data": self.data,
+            "epoch": self.epoch,
+            "rows": self.rows,
+            "best": self.best,
+        }
+        return Checkpoint(
+            self.model,
+            self.settings.model,
+            self.settings.lateral,
+            self.train_set.names,
+            self.settings.image_size,
+            progress,
+            self.optimizer.state_dict(),
+        )
+
+
+def _first_model(settings, train_set):
+    """A fresh network with anchors as the settings ask for."""
+    anchors = None
+    if settings.anchors == "band":
+        height, width = settings.image_size
+        strides = preset(settings.model)[0].strides
+        sizes = network_sizes(train_set.records, width, height)
+        anchors = anchors_by_stride_band(sizes, seed=settings.seed, strides=tuple(sorted(strides))).groups
+    return build_model(settings.model, len(train_set.names), anchors, settings.lateral, settings.seed)
+
+
+def _started_model(settings, train_set, start):
+    """The network of a checkpoint, to train on; its classes must be those of the data."""
+    checkpoint = load_checkpoint(start)
+    if list(checkpoint.names) != list(train_set.names):
+        raise UserError(
+            f"{start} knows the classes {', '.join(checkpoint.names)}, the data {', '.join(train_set.names)}: "
+            "they must be the same"
+        )
+    if (checkpoint.preset, checkpoint.lateral) != (settings.model, settings.lateral):
+        raise UserError(f"{start} holds the model {checkpoint.preset} ({checkpoint.lateral}): ask for it with --model")
+    return checkpoint.model
+
+
+def _make_optimizer(settings, model):
+    if settings.optimizer == "sgd":
+        return SGD(decay_groups(model, 5e-4), settings.learning_rate)
+    return Adam(model.parameters(), settings.learning_rate)
+
+
+def _as_csv(rows):
+    text = io.StringIO()
+    writer = csv.DictWriter(text, COLUMNS, restval="", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows({k: f"{v:.6g}" if isinstance(v, float) else v for k, v in row.items()} for row in rows)
+    return text.getvalue()
