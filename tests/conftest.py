@@ -19,17 +19,17 @@ def device_problem(name):
     return None
 
 
-def pytest_report_header():
+def pytest_terminal_summary(terminalreporter):
     """Which devices the tests of this run cover, and which they leave out and why."""
-    problems = {name: device_problem(name) for name in DEVICES}
-    tested = [name for name, problem in problems.items() if problem is None]
-    skipped = [f"{name} ({problem})" for name, problem in problems.items() if problem is not None]
-    return [f"devices tested: {', '.join(tested)}", f"devices not tested: {'; '.join(skipped) or 'none'}"]
+    terminalreporter.section("devices")
+    for name in DEVICES:
+        problem = device_problem(name)
+        terminalreporter.line(f"{name}: tested" if problem is None else f"{name}: not tested, {problem}")
 
 
 @pytest.fixture(params=[name for name in DEVICES if device_problem(name) is None])
 def device(request):
-    """Each device that can be used here, one after the other; the report's header names the others."""
+    """Each device that can be used here, one after the other; the summary at the end names the others."""
     return request.param
 
 

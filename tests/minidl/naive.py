@@ -153,7 +153,10 @@ def bce_with_logits(logits, targets, weights):
 
 def cross_entropy(logits, labels):
     """``-sum log(e^x_label / sum e^x)`` for moderate logits."""
-    return np.array(-sum(math.log(math.exp(row[k]) / sum(map(math.exp, row))) for row, k in zip(logits, labels)))
+    total = 0.0
+    for row, label in zip(logits, labels, strict=True):
+        total -= math.log(math.exp(row[label]) / sum(math.exp(x) for x in row))
+    return np.array(total)
 
 
 def squared_error(prediction, targets, weights):

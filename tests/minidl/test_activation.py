@@ -13,7 +13,9 @@ from tests.minidl.harness import check_operation, distinct, numbers
 @pytest.mark.parametrize("slope", [0.1, 0.0, 0.3])
 @pytest.mark.parametrize("shape", [(7,), (2, 5, 3, 4)])
 def test_leaky_relu(slope, shape, device):
-    check_operation(lambda x: ops.leaky_relu(x, slope), [distinct(*shape)], lambda x: naive.leaky_relu(x, slope), device)
+    check_operation(
+        lambda x: ops.leaky_relu(x, slope), [distinct(*shape)], lambda x: naive.leaky_relu(x, slope), device
+    )
 
 
 def test_leaky_relu_slope_at_zero_is_that_of_the_negative_side():

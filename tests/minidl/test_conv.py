@@ -32,7 +32,11 @@ CASES = [  # batch, height, width, in_channels, kernel, out_channels, stride, pa
 
 
 def arrays_of(batch, height, width, channels, kernel, filters):
-    return numbers(batch, height, width, channels), numbers(*kernel, channels, filters, seed=1), numbers(filters, seed=2)
+    return (
+        numbers(batch, height, width, channels),
+        numbers(*kernel, channels, filters, seed=1),
+        numbers(filters, seed=2),
+    )
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)

@@ -107,7 +107,9 @@ def test_state_goes_round_through_another_network():
         parameter.data += number
     state = first.state_dict()
     assert set(state) - set(PARAMETERS) == {
-        f"{block}.norm.{name}" for block in ("stem", "blocks.0", "blocks.1") for name in ("running_mean", "running_variance")
+        f"{block}.norm.{name}"
+        for block in ("stem", "blocks.0", "blocks.1")
+        for name in ("running_mean", "running_variance")
     }
     second.load_state_dict({name: array.copy() for name, array in state.items()})
     x = Tensor(np.ones((1, 5, 5, 3), np.float32))

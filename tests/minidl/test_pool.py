@@ -9,7 +9,17 @@ from minidl import Tensor, nn, ops
 from tests.minidl import naive
 from tests.minidl.harness import assert_close, check_operation, distinct, numbers
 
-WINDOWS = [(2, 1, None), (2, 2, None), (2, 2, 0), (3, 2, None), (5, 1, None), (3, 1, 0), (3, 2, 1), (2, 3, 0), (1, 1, 0)]
+WINDOWS = [
+    (2, 1, None),
+    (2, 2, None),
+    (2, 2, 0),
+    (3, 2, None),
+    (5, 1, None),
+    (3, 1, 0),
+    (3, 2, 1),
+    (2, 3, 0),
+    (1, 1, 0),
+]
 
 
 @pytest.mark.parametrize(("size", "stride", "padding"), WINDOWS)
@@ -81,7 +91,11 @@ def test_wrong_window_is_refused(arguments, message):
 
 @pytest.mark.parametrize("shape", [(2, 3, 5, 4), (1, 1, 1, 3)])
 def test_global_average_pool(shape, device):
-    expected = lambda x: np.array([[x[n, :, :, c].sum() / (shape[1] * shape[2]) for c in range(shape[3])]  # noqa: E731
-                                   for n in range(shape[0])])
+    batch, height, width, channels = shape
+
+    def expected(x):
+        means = [x[n, :, :, c].sum() / (height * width) for n in range(batch) for c in range(channels)]
+        return np.array(means).reshape(batch, channels)
+
     check_operation(ops.global_average_pool, [numbers(*shape)], expected, device)
-    assert nn.GlobalAveragePool()(Tensor(numbers(*shape))).shape == (shape[0], shape[3])
+    assert nn.GlobalAveragePool()(Tensor(numbers(*shape))).shape == (batch, channels)

@@ -52,6 +52,20 @@ def _blas_libraries():
     return ThreadpoolController().select(user_api="blas").lib_controllers
 
 
+def _set_blas_threads(library, count):
+    """Set the number from any thread.
+
+    threadpoolctl obeys only the thread that first set it and silently ignores all others, so that they do not
+    fight.  Ours take turns by a lock; forgetting who was first, before and after, lets each of them through.
+    """
+    forget = getattr(library, "clear_controlling_thread", None)  # OpenBLAS alone, from threadpoolctl 3.8 on
+    if forget:
+        forget(force=True)
+    library.set_num_threads(count)
+    if forget:
+        forget(force=True)
+
+
 class _OneBlasThread:
     """A region in which BLAS uses one thread; regions of several Python threads may overlap."""
 
@@ -65,7 +79,7 @@ class _OneBlasThread:
             if self._inside == 0:
                 self._before = [library.get_num_threads() for library in _blas_libraries()]
                 for library in _blas_libraries():
-                    library.set_num_threads(1)
+                    _set_blas_threads(library, 1)
             self._inside += 1
 
     def __exit__(self, *exc_info):
@@ -73,7 +87,7 @@ class _OneBlasThread:
             self._inside -= 1
             if self._inside == 0:
                 for library, threads in zip(_blas_libraries(), self._before, strict=True):
-                    library.set_num_threads(threads)
+                    _set_blas_threads(library, threads)
 
 
 one_blas_thread = _OneBlasThread()
