@@ -166,13 +166,15 @@ def test_the_whole_way_from_picture_to_boxes(network, numbers):
 
 @every_detector
 def test_as_many_boxes_at_a_low_threshold(network, golden):
+    # A hundred thousand pairs: a few lie so near to a threshold that rounding decides.
     index = json.loads((golden / "index.json").read_text())["networks"]
     counts = next(each for each in index if each["file"] == f"{network.name}.npz")["at_threshold_.005"]
     predictions = decode(network.outputs, network.model.anchors, network.model.strides)
     boxes_cxcywh, scores, labels = select(predictions, 0, 0.005)
+    assert (predictions.objectness > 0.005).sum() == pytest.approx(counts["objectness_above"], abs=2)
+    assert len(scores) == pytest.approx(counts["box_class_pairs_before_nms"], abs=10)
+    if network.name == "yolov3-416":  # suppression in twice as many pairs would show nothing more and take its time
+        return
     kept = non_maximum_suppression(network.frame.to_picture(boxes_cxcywh), scores, labels, 0.45)
-    # A hundred thousand pairs: a few lie so near to a threshold that rounding decides.
-    assert (predictions.objectness > 0.005).sum() == pytest.approx(counts["objectness_above"], abs=3)
-    assert len(scores) == pytest.approx(counts["box_class_pairs_before_nms"], abs=20)
-    assert len(kept) == pytest.approx(counts["box_class_pairs_after_nms"], abs=20)
-    assert scores[kept].sum() == pytest.approx(counts["sum_of_probabilities_after_nms"], rel=1e-3)
+    assert len(kept) == pytest.approx(counts["box_class_pairs_after_nms"], abs=10)
+    assert scores[kept].sum() == pytest.approx(counts["sum_of_probabilities_after_nms"], rel=1e-4)
