@@ -6,10 +6,10 @@ Run from the project's root: ``python -m tests.benchmarks.inference --repeat 20 
 import sys
 from pathlib import Path
 
-import numpy as np
-
 if __package__ in (None, ""):  # run as a file: then Python does not know the project's root
     sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+import numpy as np
 
 from minidl.nn import layer_table
 from tests.benchmarks.measure import Case, argument_parser, interleave, positive_integer, run

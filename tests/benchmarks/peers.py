@@ -7,7 +7,7 @@ import importlib
 
 import numpy as np
 
-from minidl import Tensor, get_num_threads, no_grad, set_num_threads
+from minidl import Tensor, get_num_threads, no_grad, one_blas_thread, set_num_threads
 from minidl.nn import BatchNorm
 from minidl.optim import Adam
 from yolov3.data.batches import Batch
@@ -92,7 +92,7 @@ def _our_inference(model, images):
     model.eval()
 
     def forward():
-        with no_grad():
+        with one_blas_thread, no_grad():
             return [head.data for head in model(Tensor(images))]
 
     return forward
@@ -166,8 +166,9 @@ class OurTraining:
 
     def __call__(self):
         """One step.  Returns the loss before it."""
-        loss = self.backward()
-        self._optimizer.step()
+        with one_blas_thread:
+            loss = self.backward()
+            self._optimizer.step()
         return loss
 
 

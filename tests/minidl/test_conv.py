@@ -28,6 +28,9 @@ CASES = [  # batch, height, width, in_channels, kernel, out_channels, stride, pa
     (1, 3, 3, 1, (5, 5), 1, (1, 1), (1, 1)),
     (1, 1, 1, 1, (1, 1), 1, (1, 1), (0, 0)),
     (3, 4, 4, 1, (4, 4), 2, (1, 1), (0, 0)),
+    (2, 3, 8, 3, (3, 3), 8, (1, 1), (1, 1)),  # so few weights that four pixels are computed at once
+    (2, 5, 15, 2, (3, 3), 5, (2, 2), (1, 1)),  # the same with stride 2
+    (2, 3, 8, 7, (3, 3), 7, (1, 1), (1, 1)),  # one weight too many for that
 ]
 
 
@@ -146,6 +149,7 @@ LARGE = [  # more numbers in the windows than one block holds, and enough work f
     ((2, 61, 47, 16), (3, 3, 16, 8), (2, 2), (1, 1)),
     ((7, 19, 23, 32), (1, 1, 32, 24), (1, 1), (0, 0)),
     ((5, 20, 21, 8), (5, 4, 8, 6), (3, 2), (2, 3)),
+    ((4, 61, 96, 3), (3, 3, 3, 8), (1, 1), (1, 1)),  # four pixels at once
 ]
 
 
@@ -224,3 +228,12 @@ def test_wrong_arguments_are_refused_in_one_sentence(arguments, message):
     arguments = [Tensor(each) if isinstance(each, np.ndarray) else each for each in arguments]
     with pytest.raises(ValueError, match=message):
         ops.conv2d(*arguments)
+
+
+def test_four_pixels_at_once_where_the_weights_are_few():
+    from minidl.kernels.cpu.conv import pixels_at_once
+
+    assert pixels_at_once((3, 3, 3, 8), 96) == 4
+    assert pixels_at_once((3, 3, 3, 8), 97) == 1  # four do not divide it
+    assert pixels_at_once((3, 3, 8, 16), 96) == 1  # weights enough as it is
+    assert pixels_at_once((1, 1, 3, 8), 96) == 1  # nothing overlaps

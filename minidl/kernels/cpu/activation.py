@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from minidl.kernels.cpu.parallel import run_parts, scratch, split_evenly
+from minidl.kernels.cpu.parallel import scratch
 
 CHUNK = 1 << 16
 
@@ -11,12 +11,8 @@ def leaky_relu(x, slope):
     """``max(x, slope * x)``, which is leaky ReLU for a slope below 1; any shape."""
     y = np.empty(x.shape, x.dtype)
     flat_x, flat_y = np.ascontiguousarray(x).reshape(-1), y.reshape(-1)
-
-    def part(chunks):
-        for chunk in chunks:
-            leaky_in_place(flat_x[chunk], slope, flat_y[chunk])
-
-    run_parts(part, split_evenly(_chunks(x.size), x.size))
+    for chunk in _chunks(x.size):
+        leaky_in_place(flat_x[chunk], slope, flat_y[chunk])
     return y
 
 
@@ -24,12 +20,8 @@ def leaky_relu_grad(grad, y, slope):
     """``grad * (1 if y > 0 else slope)``; the output's sign is the input's, so the output serves."""
     dx = np.empty(grad.shape, grad.dtype)
     flat_grad, flat_y, flat_dx = (np.ascontiguousarray(array).reshape(-1) for array in (grad, y, dx))
-
-    def part(chunks):
-        for chunk in chunks:
-            leaky_grad_into(flat_grad[chunk], flat_y[chunk], slope, flat_dx[chunk])
-
-    run_parts(part, split_evenly(_chunks(grad.size), grad.size))
+    for chunk in _chunks(grad.size):
+        leaky_grad_into(flat_grad[chunk], flat_y[chunk], slope, flat_dx[chunk])
     return flat_dx.reshape(grad.shape)
 
 
@@ -53,4 +45,5 @@ def leaky_grad_into(grad, y, slope, out):
 
 
 def _chunks(size):
+    """Slices small enough for the cache, so that the second step on one finds there what the first left."""
     return [slice(start, min(start + CHUNK, size)) for start in range(0, size, CHUNK)]

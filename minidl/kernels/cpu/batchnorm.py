@@ -13,43 +13,35 @@ Source: Ioffe and Szegedy 2015, Algorithm 1; spec 3.2; notes C1.
 import numpy as np
 
 from minidl.kernels.cpu.activation import leaky_grad_into, leaky_in_place
-from minidl.kernels.cpu.parallel import run_parts, scratch, split_evenly
-from minidl.kernels.cpu.rows import chunks, fold, sum_rows, wide_rows
+from minidl.kernels.cpu.parallel import one_blas_thread, scratch
+from minidl.kernels.cpu.rows import chunks, sum_rows, wide_rows
 
 
 class _WideView:
-    """The arrays of one call as wide rows, cut into chunks, and what is repeated along them."""
+    """The arrays of one call as wide rows, the chunks to go over them, and what is repeated along them.
+
+    One thread does it all: each step on a chunk takes some ten microseconds, and two Python threads would lose more
+    than that in handing Python's lock to each other.
+    """
 
     def __init__(self, shape):
-        self.shape = shape
         self.channels = shape[-1]
         self.count = int(np.prod(shape[:-1]))  # N, the values per channel
         self.together = wide_rows(self.count, self.channels)
-        chunk_list = chunks(self.count, self.channels, self.together)
-        self.parts = split_evenly(chunk_list, self.count * self.channels)
+        self.chunks = chunks(self.count, self.channels, self.together)
 
     def rows(self, array):
         return np.ascontiguousarray(array).reshape(-1, self.together * self.channels)
 
     def repeat(self, vector, dtype):
-        return np.tile(np.asarray(vector, dtype), self.together)
+        """A per-channel vector for every pixel of a wide row: (channels,) -> (together * channels,)."""
+        wide = np.empty((self.together, self.channels), dtype)
+        wide[...] = vector
+        return wide.reshape(-1)
 
-    def sum_over_chunks(self, function):
-        """``sum of function(chunk)`` over all chunks, in a fixed order; each value is one or more wide vectors."""
-
-        def part(chunk_list):
-            values = [function(chunk) for chunk in chunk_list]
-            return np.sum(values, axis=0)
-
-        total = np.sum(run_parts(part, self.parts), axis=0)  # (..., together * channels)
-        return [fold(vector, self.channels) for vector in np.atleast_2d(total)]
-
-    def for_chunks(self, function):
-        def part(chunk_list):
-            for chunk in chunk_list:
-                function(chunk)
-
-        run_parts(part, self.parts)
+    def fold(self, wide_vector):
+        """Add up the repetitions of each channel: (together * channels,) -> (channels,)."""
+        return wide_vector.reshape(-1, self.channels).sum(axis=0)
 
 
 def batchnorm_train(x, gamma, beta, rule, slope):
@@ -59,16 +51,15 @@ def batchnorm_train(x, gamma, beta, rule, slope):
     """
     view = _WideView(x.shape)
     rows, y = view.rows(x), np.empty(x.shape, x.dtype)
-    mean = view.sum_over_chunks(lambda chunk: sum_rows(rows[chunk]))[0] / view.count
-    wide_mean = view.repeat(mean, x.dtype)
-
-    def squares(chunk):
-        centred = _scratch_like(rows[chunk], "centred")
-        np.subtract(rows[chunk], wide_mean, out=centred)
-        np.multiply(centred, centred, out=centred)
-        return sum_rows(centred)
-
-    variance = view.sum_over_chunks(squares)[0] / view.count
+    with one_blas_thread:
+        mean = view.fold(sum(sum_rows(rows[chunk]) for chunk in view.chunks)) / view.count
+        wide_mean = view.repeat(mean, x.dtype)
+        squares = 0
+        for chunk in view.chunks:
+            centred = _centred(rows[chunk], wide_mean)
+            np.multiply(centred, centred, out=centred)
+            squares += sum_rows(centred)
+    variance = view.fold(squares) / view.count
     scale = gamma / rule.divisor(_batch_variance(variance, view.count, rule))
     _normalise(view, rows, mean, scale, beta, slope, y)
     return y, mean, variance
@@ -94,15 +85,15 @@ def batchnorm_train_grad(grad, x, y, gamma, mean, variance, rule, slope):
     rows_x, rows_y, rows_grad = view.rows(x), view.rows(y), view.rows(grad)
     wide_mean = view.repeat(mean, x.dtype)
     dx = np.empty(rows_x.shape, x.dtype)
-
-    def sums(chunk):
-        leaky_grad_into(rows_grad[chunk], rows_y[chunk], slope, dx[chunk])  # d, kept for the second pass
-        centred = _scratch_like(rows_x[chunk], "centred")
-        np.subtract(rows_x[chunk], wide_mean, out=centred)
-        np.multiply(centred, dx[chunk], out=centred)
-        return np.stack([sum_rows(dx[chunk]), sum_rows(centred)])
-
-    sum_d, sum_dc = view.sum_over_chunks(sums)
+    sum_d = sum_dc = 0
+    with one_blas_thread:
+        for chunk in view.chunks:
+            leaky_grad_into(rows_grad[chunk], rows_y[chunk], slope, dx[chunk])  # d, kept for the second pass
+            centred = _centred(rows_x[chunk], wide_mean)
+            np.multiply(centred, dx[chunk], out=centred)
+            sum_d += sum_rows(dx[chunk])
+            sum_dc += sum_rows(centred)
+    sum_d, sum_dc = view.fold(sum_d), view.fold(sum_dc)
     variance = _batch_variance(variance, view.count, rule)
     inner = variance + rule.backward_epsilon  # s^2
     scale = gamma / inner**0.5
@@ -110,15 +101,12 @@ def batchnorm_train_grad(grad, x, y, gamma, mean, variance, rule, slope):
     wide_slope = view.repeat(-scale * sum_dc / (inner * view.count), x.dtype)
     wide_shift = view.repeat(-scale * sum_d / view.count, x.dtype)
 
-    def gradient(chunk):
-        centred = _scratch_like(rows_x[chunk], "centred")
-        np.subtract(rows_x[chunk], wide_mean, out=centred)
+    for chunk in view.chunks:
+        centred = _centred(rows_x[chunk], wide_mean)
         np.multiply(centred, wide_slope, out=centred)
         np.multiply(dx[chunk], wide_scale, out=dx[chunk])
         np.add(dx[chunk], centred, out=dx[chunk])
         np.add(dx[chunk], wide_shift, out=dx[chunk])
-
-    view.for_chunks(gradient)
     return dx.reshape(x.shape), sum_dc / rule.divisor(variance), sum_d
 
 
@@ -129,17 +117,16 @@ def batchnorm_eval_grad(grad, x, y, gamma, mean, variance, rule, slope):
     divisor = rule.divisor(variance)
     wide_mean, wide_scale = view.repeat(mean, x.dtype), view.repeat(gamma / divisor, x.dtype)
     dx = np.empty(rows_x.shape, x.dtype)
-
-    def sums_and_gradient(chunk):
-        leaky_grad_into(rows_grad[chunk], rows_y[chunk], slope, dx[chunk])  # d
-        centred = _scratch_like(rows_x[chunk], "centred")
-        np.subtract(rows_x[chunk], wide_mean, out=centred)
-        np.multiply(centred, dx[chunk], out=centred)
-        sums = np.stack([sum_rows(dx[chunk]), sum_rows(centred)])
-        np.multiply(dx[chunk], wide_scale, out=dx[chunk])
-        return sums
-
-    sum_d, sum_dc = view.sum_over_chunks(sums_and_gradient)
+    sum_d = sum_dc = 0
+    with one_blas_thread:
+        for chunk in view.chunks:
+            leaky_grad_into(rows_grad[chunk], rows_y[chunk], slope, dx[chunk])  # d
+            centred = _centred(rows_x[chunk], wide_mean)
+            np.multiply(centred, dx[chunk], out=centred)
+            sum_d += sum_rows(dx[chunk])
+            sum_dc += sum_rows(centred)
+            np.multiply(dx[chunk], wide_scale, out=dx[chunk])
+    sum_d, sum_dc = view.fold(sum_d), view.fold(sum_dc)
     return dx.reshape(x.shape), sum_dc / divisor, sum_d
 
 
@@ -154,7 +141,7 @@ def _normalise(view, rows, mean, scale, beta, slope, y):
     wide_mean, wide_scale, wide_beta = (view.repeat(vector, dtype) for vector in (mean, scale, beta))
     rows_y = view.rows(y)
 
-    def chunk_forward(chunk):
+    for chunk in view.chunks:
         out = rows_y[chunk]
         np.subtract(rows[chunk], wide_mean, out=out)
         np.multiply(out, wide_scale, out=out)
@@ -162,8 +149,8 @@ def _normalise(view, rows, mean, scale, beta, slope, y):
         if slope != 1:
             leaky_in_place(out, slope, out)
 
-    view.for_chunks(chunk_forward)
 
-
-def _scratch_like(array, name):
-    return scratch(name, array.size, array.dtype).reshape(array.shape)
+def _centred(rows, wide_mean):
+    """``rows - mean``, in a buffer that the next call uses again."""
+    centred = scratch("centred", rows.size, rows.dtype).reshape(rows.shape)
+    return np.subtract(rows, wide_mean, out=centred)

@@ -17,6 +17,9 @@ import numpy as np
 from minidl.kernels.cpu.parallel import run_parts, scratch, split_evenly
 from minidl.kernels.shapes import conv_output_size
 
+# Layers with at most so many weights per kernel position compute several neighbouring pixels at once.
+FEW_WEIGHTS = 48
+PIXELS_AT_ONCE = 4
 # Numbers in one block of the window matrix: 1 MiB of float32, so that it is still in the cache when multiplied.
 BLOCK_SIZE = 1 << 18
 
@@ -50,6 +53,13 @@ def conv2d_grad_weight(x, grad, kernel_size, stride, padding):
     """
     x = zero_pad(x, *padding)
     grad = np.ascontiguousarray(grad)
+    shape = (*kernel_size, x.shape[3], grad.shape[3])
+    together = pixels_at_once(shape, grad.shape[2])
+    if together > 1:
+        wide_grad = _join_pixels(grad, together)
+        wide_size = (kernel_size[0], kernel_size[1] + (together - 1) * stride[1])
+        wide = conv2d_grad_weight(x, wide_grad, wide_size, (stride[0], stride[1] * together), (0, 0))
+        return _narrow_weight(wide, shape, together, stride[1])
     windows = _window_view(x, kernel_size, stride, grad.shape[1:3])
     columns = windows[0, 0, 0].size
     filters = grad.shape[3]
@@ -61,7 +71,7 @@ def conv2d_grad_weight(x, grad, kernel_size, stride, padding):
         return total
 
     parts = run_parts(part, split_evenly(_blocks(windows), windows.size))
-    return sum(parts[1:], parts[0]).reshape(*kernel_size, x.shape[3], filters)
+    return sum(parts[1:], parts[0]).reshape(shape)
 
 
 def conv2d_grad_input(grad, weight, image_size, stride, padding):
@@ -75,19 +85,14 @@ def conv2d_grad_input(grad, weight, image_size, stride, padding):
 
     (batch, out_height, out_width, out_channels) -> (batch, height, width, in_channels).
     """
-    dx = np.zeros((grad.shape[0], *image_size, weight.shape[2]), grad.dtype)
+    covered = weight.shape[0] >= stride[0] and weight.shape[1] >= stride[1]  # else some pixels are in no window
+    dx = (np.empty if covered else np.zeros)((grad.shape[0], *image_size, weight.shape[2]), grad.dtype)
     grad = np.ascontiguousarray(grad)
     for vertical in _phases(image_size[0], weight.shape[0], stride[0], padding[0], grad.shape[1]):
         for horizontal in _phases(image_size[1], weight.shape[1], stride[1], padding[1], grad.shape[2]):
             taps = weight[vertical.taps, horizontal.taps].transpose(0, 1, 3, 2)  # (u, v, out_channels, in_channels)
             source = _pad_or_crop(grad, vertical.before, vertical.after, horizontal.before, horizontal.after)
-            target = dx[:, vertical.rows, horizontal.rows]
-            if target.flags.c_contiguous:
-                _correlate(source, taps, (1, 1), target)
-            else:
-                values = np.empty(target.shape, dx.dtype)
-                _correlate(source, taps, (1, 1), values)
-                target[...] = values
+            _correlate(source, taps, (1, 1), dx[:, vertical.rows, horizontal.rows])
     return dx
 
 
@@ -127,16 +132,61 @@ def _pad_or_crop(x, top, bottom, left, right):
 
 
 def _correlate(x, weight, stride, y):
-    """Fill ``y`` with the convolution of ``x``, which is padded already; ``x`` and ``y`` contiguous."""
+    """Fill ``y`` with the convolution of ``x``, which is padded already and contiguous."""
+    together = pixels_at_once(weight.shape, y.shape[2])
+    if together > 1 and y.flags.c_contiguous:
+        weight, stride = _widen_weight(weight, together, stride[1]), (stride[0], stride[1] * together)
+        y = _join_pixels(y, together)
     flat_weight = np.ascontiguousarray(weight).reshape(-1, weight.shape[3])
     windows = _window_view(x, weight.shape[:2], stride, y.shape[1:3])
 
     def part(blocks):
         for block in blocks:
-            target = y[block]  # whole images, or rows of one image: contiguous
-            np.matmul(_window_matrix(windows[block]), flat_weight, out=target.reshape(-1, target.shape[-1]))
+            target = y[block]  # whole images, or rows of one image
+            matrix = _window_matrix(windows[block])
+            if target.flags.c_contiguous:
+                np.matmul(matrix, flat_weight, out=target.reshape(len(matrix), -1))
+            else:
+                values = scratch("values", target.size, y.dtype).reshape(len(matrix), -1)
+                target[...] = np.matmul(matrix, flat_weight, out=values).reshape(target.shape)
 
     run_parts(part, split_evenly(_blocks(windows), windows.size))
+
+
+def pixels_at_once(weight_shape, out_width):
+    """How many neighbouring output pixels one row of the window matrix shall serve; 1 for most layers.
+
+    With few channels on both sides, such as 3 -> 8 in a first layer, the matrix product is too narrow to be fast.
+    Neighbouring windows overlap, so a window of ``kernel_width + 3 * stride`` columns serves four pixels; the weight
+    becomes a wider one with four times the outputs, each a copy of the weight moved by ``stride`` columns, with
+    zeros around it.  The product does up to twice the arithmetic, at more than twice the speed, on a smaller matrix.
+    """
+    _, kernel_width, channels, filters = weight_shape
+    worthwhile = kernel_width > 1 and channels * filters <= FEW_WEIGHTS and out_width % PIXELS_AT_ONCE == 0
+    return PIXELS_AT_ONCE if worthwhile else 1
+
+
+def _join_pixels(y, together):
+    """Neighbouring pixels as one with more channels: (n, h, w, o) -> (n, h, w / together, together * o), a view."""
+    batch, height, width, filters = y.shape
+    return y.reshape(batch, height, width // together, together * filters)
+
+
+def _widen_weight(weight, together, stride):
+    """-> (kernel_height, kernel_width + (together - 1) * stride, channels, together * filters)."""
+    kernel_height, kernel_width, channels, filters = weight.shape
+    width = kernel_width + (together - 1) * stride
+    wide = np.zeros((kernel_height, width, channels, together, filters), weight.dtype)
+    for pixel in range(together):
+        wide[:, pixel * stride : pixel * stride + kernel_width, :, pixel] = weight
+    return wide.reshape(kernel_height, width, channels, together * filters)
+
+
+def _narrow_weight(wide, shape, together, stride):
+    """The gradient of the weight from that of the wide one: each weight collects from its copies."""
+    _, kernel_width, _, filters = shape
+    copies = wide.reshape(*wide.shape[:3], together, filters)
+    return sum(copies[:, pixel * stride : pixel * stride + kernel_width, :, pixel] for pixel in range(together))
 
 
 def _window_view(x, kernel_size, stride, output_size):

@@ -28,8 +28,3 @@ def chunks(count, channels, together, chunk_size=1 << 16):
 def sum_rows(rows):
     """``sum over rows``: (count, channels) -> (channels,), as a product with ones, which BLAS adds up in lanes."""
     return np.ones(len(rows), rows.dtype) @ rows
-
-
-def fold(wide_vector, channels):
-    """Add up the repetitions of each channel in a wide row: (together * channels,) -> (channels,)."""
-    return wide_vector.reshape(-1, channels).sum(axis=0)
