@@ -4,6 +4,7 @@ Nothing heavy is imported before the arguments are understood, so ``yolov3 --hel
 """
 
 import argparse
+import os
 import sys
 
 from yolov3.errors import UserError
@@ -12,26 +13,35 @@ from yolov3.errors import UserError
 def main(arguments=None):
     """Run the command; exit code 0, 1 for wrong input (one sentence on stderr), 2 for wrong usage, 130 for Ctrl-C."""
     options = build_parser().parse_args(arguments)
+    for stream in (sys.stdout, sys.stderr):  # a file name may hold what the terminal cannot show
+        if hasattr(stream, "reconfigure"):  # not so in a notebook
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        code = _run(options)
+        sys.stdout.flush()  # while a closed pipe can still be answered
+    except BrokenPipeError:  # the reader of our output, such as `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what Python writes when it ends
+        code = 0
+    sys.exit(code)
+
+
+def _run(options):
     from minidl.device import DeviceError, resolve_device
     from yolov3 import commands
 
     try:
         if hasattr(options, "device"):
             resolve_device(options.device)
-        code = getattr(commands, options.run)(options)
+        return getattr(commands, options.run)(options)
     except (UserError, DeviceError) as error:
         print(f"yolov3 {options.command}: {error}", file=sys.stderr)
-        code = 1
+        return 1
     except MemoryError:
         print(f"yolov3 {options.command}: out of memory; use a smaller --imgsz or --batch", file=sys.stderr)
-        code = 1
+        return 1
     except KeyboardInterrupt:
         print(f"\nyolov3 {options.command}: stopped", file=sys.stderr)
-        code = 130
-    except BrokenPipeError:  # the reader of our output, such as `head`, has seen enough
-        sys.stderr.close()
-        code = 0
-    sys.exit(code)
+        return 130
 
 
 def build_parser():
@@ -63,7 +73,7 @@ def _add_train(commands):
         "--model", default=None, help="preset: yolov3-nano (default), yolov3-small, yolov3-tiny, yolov3"
     )
     command.add_argument("--weights", help="checkpoint whose weights to start from (fine-tuning)")
-    _add_image_size(command, "of the network input (default: the preset's)")
+    _add_image_size(command, "of the network input (default: the preset's, or as --weights was trained)")
     command.add_argument("--epochs", type=_positive_integer, default=41, help="passes over the data (default 41)")
     command.add_argument("--batch", type=_positive_integer, default=8, help="pictures per step (default 8)")
     command.add_argument(
@@ -76,7 +86,9 @@ def _add_train(commands):
     command.add_argument(
         "--ignore-thres", type=_fraction, default=0.7, help="IoU above which a box is ignored (default 0.7)"
     )
-    command.add_argument("--resume", metavar="RUN", help="continue the run in this folder (or of this last.npz)")
+    command.add_argument(
+        "--resume", metavar="RUN", help="continue the run in this folder (or of this last.npz) as it is"
+    )
     _add_strict(command)
     _add_seed(command)
     _add_device(command)

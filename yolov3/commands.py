@@ -1,5 +1,6 @@
 """What each command of the command line does: read the input, call the library, say where the result is."""
 
+import os
 import sys
 from dataclasses import fields
 from pathlib import Path
@@ -26,10 +27,9 @@ def train(options):
 
     if options.resume:
         last = Path(options.resume)
-        last = last / "last.npz" if last.is_dir() else last
+        last = last / "last.npz" if os.path.isdir(last) else last
         checkpoint = load_checkpoint(last)
         settings, data = _resumed_settings(checkpoint, last)
-        folder = last.parent
     else:
         if not options.data:
             raise UserError("say what to train on with --data, or which run to continue with --resume")
@@ -37,16 +37,18 @@ def train(options):
     train_set, validation_set = _open(data["data"], "train", data["strict"]), _open(data["data"], "val", data["strict"])
     if list(train_set.names) != list(validation_set.names):
         raise UserError(f"{data['data']}: the training and the validation part have different classes")
-    if not options.resume:
-        folder = new_run_folder(options.project, options.name)
-    run = TrainingRun(settings, train_set, validation_set, folder, data, options.weights)
     if options.resume:
+        run = TrainingRun(settings, train_set, validation_set, data)
         run.resume(checkpoint)
+        folder = last.parent
+    else:
+        run = TrainingRun(settings, train_set, validation_set, data, options.weights)
+        folder = new_run_folder(options.project, options.name)
     _say(
         f"{settings.model}: {run.model.parameter_count():,} parameters, {len(train_set)} pictures, results in {folder}"
     )
     with progress_bar(run.total_steps, "step") as bar:
-        evaluation = run.run(bar)
+        evaluation = run.run(folder, bar)
     if evaluation is None:
         _say(f"this run is complete: {settings.epochs} epochs")
     else:
@@ -60,14 +62,15 @@ def _train_settings(options):
     from yolov3.model import preset
     from yolov3.train import TrainSettings
 
-    model, lateral = options.model, options.lateral
-    if options.weights and model is None:
+    if options.weights:
         start = load_checkpoint(options.weights)
-        model, lateral = start.preset, start.lateral
-    model = model or "yolov3-nano"
+        model, lateral, image_size = options.model or start.preset, start.lateral, start.image_size
+    else:
+        model, lateral = options.model or "yolov3-nano", options.lateral
+        image_size = preset(model)[2]
     return TrainSettings(
         model=model,
-        image_size=options.imgsz or preset(model)[2],
+        image_size=options.imgsz or image_size,
         epochs=options.epochs,
         batch=options.batch,
         learning_rate=options.lr,
@@ -144,11 +147,13 @@ def detect(options):
             bar.write(line, file=sys.stdout)
             bar.update()
 
-        _, problems = detect_files(detector, pictures, folder, options.save_txt, options.save_json, report)
+        results, problems = detect_files(detector, pictures, folder, options.save_txt, options.save_json, report)
+    if results:
+        print(folder)
+    else:
+        folder.rmdir()
     if problems:
-        print(f"yolov3 detect: {len(problems)} of {len(pictures)} pictures could not be read", file=sys.stderr)
-    print(folder)
-    return 1 if problems else 0
+        raise UserError(f"{len(problems)} of {len(pictures)} pictures cannot be read, the first: {problems[0]}")
 
 
 def anchors(options):
@@ -209,10 +214,13 @@ def info(options):
 
 
 def _open(source, split, strict, names=None):
-    """A data set; what was wrong with it goes to stderr."""
+    """A data set with boxes to learn or to find; what was wrong with it goes to stderr."""
     from yolov3.data.dataset import open_dataset
 
     dataset = open_dataset(source, split, strict, names)
+    if all((record.difficult | record.crowd).all() for record in dataset.records):
+        classes = "" if names is None else f" of the classes {', '.join(names)}"
+        raise UserError(f"{source}: split {split!r} has no box{classes}: see yolov3 check-data --data {source}")
     for line in dataset.report.summary():
         _say(f"{source}, {split}: {line}")
     return dataset

@@ -31,13 +31,13 @@ def run_demo(folder, steps, seed):
         augmentation="none",
         seed=seed,
     )
-    run = TrainingRun(settings, train_set, validation_set, folder, {"data": "shapes", "strict": False})
+    run = TrainingRun(settings, train_set, validation_set, {"data": "shapes", "strict": False})
     print(
         f"A YOLOv3 of {run.model.parameter_count():,} parameters starts from random numbers: {run.total_steps} steps "
         f"on {len(train_set)} generated pictures of {', '.join(train_set.names)}; {len(validation_set)} more judge it."
     )
     with progress_bar(run.total_steps, "step") as bar:
-        evaluation = run.run(bar)
+        evaluation = run.run(folder, bar)
     print(f"{time.perf_counter() - begin:.0f} seconds.  Look at:")
     print(f"  {folder / 'predictions.png'}  predicted boxes (solid) and true ones (dashed)")
     print(f"  {folder / 'curves.png'}  loss and mAP over the training")

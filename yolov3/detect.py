@@ -1,18 +1,21 @@
 """Finding objects in pictures, from a file's path to boxes in its pixels."""
 
+import os
 from dataclasses import dataclass
 from glob import glob
 from pathlib import Path
 
 import numpy as np
 
+from yolov3.boxes import box_area
 from yolov3.checkpoint import load_checkpoint
 from yolov3.data.files import pictures_in
 from yolov3.draw import draw_boxes, save_image
 from yolov3.errors import UserError
 from yolov3.image import letterbox, load_image
+from yolov3.model import check_image_size
 from yolov3.postprocess import find_objects
-from yolov3.runs import write_json, write_text
+from yolov3.runs import write_json, write_text, writing
 
 CONFIDENCE = 0.25
 NMS_IOU = 0.45
@@ -41,28 +44,40 @@ class Detector:
     image_size: (height, width) of the network input, multiples of 32; default: as trained
     confidence: least score of a detection
     iou_threshold: above which the less sure of two boxes of a class is dropped
+
+    Raises UserError for a checkpoint, a size or a picture that cannot be used.
     """
 
     def __init__(self, weights, image_size=None, confidence=CONFIDENCE, iou_threshold=NMS_IOU):
         checkpoint = load_checkpoint(weights)
         self.model, self.names = checkpoint.model, checkpoint.names
-        self.image_size = image_size or checkpoint.image_size
+        self.image_size = check_image_size(image_size) if image_size else checkpoint.image_size
         self.confidence, self.iou_threshold = confidence, iou_threshold
 
     def __call__(self, picture):
         """The objects in one picture, given by its path or as an array (height, width, 3) uint8 RGB."""
-        image = picture if isinstance(picture, np.ndarray) else load_image(picture)
+        image = _checked_image(picture) if isinstance(picture, np.ndarray) else load_image(picture)
         height, width = self.image_size
         network_input, frame = letterbox(image, width, height)
         (found,) = find_objects(self.model, network_input[None], [frame], self.confidence, self.iou_threshold)
         return as_detections(found, self.names)
 
 
+def _checked_image(image):
+    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or not image.size:
+        raise UserError(f"a picture is an array (height, width, 3) uint8 RGB, not {image.shape} {image.dtype}")
+    return image
+
+
 def as_detections(found, names):
-    """The boxes of a :class:`yolov3.metrics.PictureDetections` as a list of :class:`Detection`."""
+    """The boxes of a :class:`yolov3.metrics.PictureDetections` as a list of :class:`Detection`.
+
+    Left out are boxes without area: they lie wholly in the grey of the letterbox.
+    """
     return [
         Detection(int(label), names[label], float(score), tuple(map(float, box)))
         for box, score, label in zip(found.boxes_xyxy, found.scores, found.labels, strict=True)
+        if box_area(box) > 0
     ]
 
 
@@ -80,15 +95,15 @@ def find_pictures(sources):
     """
     pictures = []
     for source in map(str, sources):
-        path = Path(source)
-        if path.is_dir():
-            found = pictures_in(path)
+        # os.path, because Path raises for a name too long to exist.
+        if os.path.isdir(source):
+            found = pictures_in(Path(source))
             if not found:
                 raise UserError(f"{source}: this folder holds no pictures")
-        elif path.exists():
-            found = [path]
+        elif os.path.exists(source):
+            found = [Path(source)]
         else:
-            found = [Path(each) for each in sorted(glob(source, recursive=True)) if Path(each).is_file()]
+            found = [Path(each) for each in sorted(glob(source, recursive=True)) if os.path.isfile(each)]
             if not found:
                 raise UserError(f"{source}: no such file, folder or pattern")
         pictures += found
@@ -100,8 +115,8 @@ def detect_files(detector, pictures, folder, save_txt=False, save_json=False, re
 
     ``save_txt``: per picture a YOLO label file, ``class x y w h score`` with fractions of the picture.
     ``save_json``: ``detections.json``, a list of detections (boxes in pixels) per picture.
-    ``report`` is called with a line per picture.  A picture that cannot be read is reported and passed over.
-    Returns ({path: [Detection]}, [messages about unreadable pictures]).
+    ``report`` is called with a line per picture.  A picture that cannot be read is reported and passed over; if none
+    can, nothing is written.  Returns ({path: [Detection]}, [messages about unreadable pictures]).
     """
     results, problems = {}, []
     taken = set()
@@ -117,9 +132,11 @@ def detect_files(detector, pictures, folder, save_txt=False, save_json=False, re
         name = _free_name(picture, taken)
         save_image(folder / name, draw_detections(image, detections))
         if save_txt:
+            with writing(folder / "labels"):
+                (folder / "labels").mkdir(exist_ok=True)
             write_text(folder / "labels" / f"{Path(name).stem}.txt", _yolo_lines(detections, image.shape))
         report(f"{picture}: {_counts(detections)}")
-    if save_json:
+    if save_json and results:
         write_json(folder / "detections.json", {k: [each.as_json() for each in v] for k, v in results.items()})
     return results, problems
 
@@ -127,9 +144,10 @@ def detect_files(detector, pictures, folder, save_txt=False, save_json=False, re
 def _free_name(picture, taken):
     """``name.png`` that no picture of this run has yet: two folders may hold files of the same name."""
     stem, number = picture.stem, 1
-    while (name := f"{stem}.png" if number == 1 else f"{stem}-{number}.png") in taken:
+    # In lower case, because for some file systems A.png and a.png are one file.
+    while (name := f"{stem}.png" if number == 1 else f"{stem}-{number}.png").lower() in taken:
         number += 1
-    taken.add(name)
+    taken.add(name.lower())
     return name
 
 

@@ -72,7 +72,7 @@ def draw_boxes(image, boxes_xyxy, labels, scores=None, names=None, truth_boxes_x
             _draw_dashed(draw, rectangle, max(1, line_width - 1))
     taken = []
     for index in reversed(visible):  # the surest box has the first choice of a place for its tag
-        name = str(labels[index]) if names is None else names[labels[index]]
+        name = str(labels[index]) if names is None else " ".join(names[labels[index]].split())  # in one line
         text = name if scores is None else f"{name} {scores[index]:.2f}"
         _draw_tag(draw, rectangles[index], text, class_colour(labels[index]), canvas.size, taken)
     return np.asarray(canvas).copy()

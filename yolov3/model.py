@@ -36,10 +36,10 @@ class DetectionNetwork(DarknetNetwork):
         """Check and keep ``classes`` and ``anchors`` (``{stride: ((width, height), ...)}``).  Raises UserError."""
         if classes < 1:
             raise UserError(f"a detector needs at least one class, not {classes}")
-        if sorted(anchors) != sorted(self.strides) or not all(len(group) for group in anchors.values()):
+        if sorted(anchors) != sorted(self.strides):
             raise UserError(f"a network with strides {self.strides} needs anchors for each of them, not {anchors}")
         self.classes = classes
-        self.anchors = tuple(np.array(anchors[stride], np.float32).reshape(-1, 2) for stride in self.strides)
+        self.anchors = tuple(_anchor_group(stride, anchors[stride]) for stride in self.strides)
 
     def outputs(self):
         """Channels of each head: ``anchors * (4 coordinates + 1 objectness + classes)``; 255 for COCO (notes F5)."""
@@ -56,6 +56,18 @@ class DetectionNetwork(DarknetNetwork):
             shape = convolution.weight.shape
             convolution.weight.data = rng.standard_normal(shape, dtype=np.float32) * np.float32(OUTPUT_STD)
             convolution.bias.data.reshape(len(group), -1)[:, 4] = OBJECTNESS_BIAS
+
+
+def _anchor_group(stride, sizes):
+    """The anchors of one scale as an array (anchors, 2).  Raises UserError unless they are sizes above 0."""
+    try:
+        group = np.array(sizes, np.float32)
+    except (TypeError, ValueError):  # no numbers, or rows of different lengths
+        group = np.zeros(0)
+    pairs = group.ndim == 2 and group.shape[1] == 2 and len(group) > 0
+    if not pairs or not np.all((group > 0) & np.isfinite(group)):
+        raise UserError(f"the anchors of stride {stride} must be pairs (width, height) of pixels above 0, not {sizes}")
+    return group
 
 
 class YOLOv3(DetectionNetwork):

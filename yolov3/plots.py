@@ -70,7 +70,8 @@ def plot_precision_recall(result, names, path):
     for index, (curve, ap, name) in enumerate(zip(result.curves, result.class_ap, names, strict=True)):
         if math.isnan(ap):
             continue
-        style = {"marker": MARKERS[index % len(MARKERS)], "label": f"{name}  AP {ap:.3f}"}
+        label = name.replace("$", r"\$")  # Matplotlib takes what stands between two of them for a formula
+        style = {"marker": MARKERS[index % len(MARKERS)], "label": f"{label}  AP {ap:.3f}"}
         # About a dozen markers, or they hide the curve.
         _plot(axes, curve.recall, curve.precision, index, markevery=max(1, len(curve.recall) // 12), **style)
     axes.set(xlabel="recall (part of the objects that is found)", ylabel="precision (part of the finds that is right)")

@@ -2,19 +2,26 @@
 
 import numpy as np
 
-from minidl import Tensor, no_grad
+from minidl import Tensor, no_grad, one_blas_thread
 from yolov3.boxes import clip_boxes
 from yolov3.decode import decode
+from yolov3.errors import UserError
 from yolov3.metrics import PictureDetections
 from yolov3.nms import non_maximum_suppression
 
 
 def predict(model, images):
-    """:class:`yolov3.decode.Predictions` of a detector in evaluation mode for images (batch, height, width, 3)."""
+    """:class:`yolov3.decode.Predictions` of a detector in evaluation mode for images (batch, height, width, 3).
+
+    Raises UserError where the network's output is not finite.
+    """
     model.eval()
-    with no_grad():
-        heads = model(Tensor(images))
-    return decode([head.data for head in heads], model.anchors, model.strides)
+    # What overflows is found as non-finite below.
+    with one_blas_thread, no_grad(), np.errstate(over="ignore", invalid="ignore"):
+        heads = [head.data for head in model(Tensor(images))]
+    if not all(np.isfinite(head).all() for head in heads):
+        raise UserError("the network's output is not finite: its training diverged; train it again with a lower --lr")
+    return decode(heads, model.anchors, model.strides)
 
 
 def select(predictions, index, confidence):
@@ -34,7 +41,8 @@ def find_objects(model, images, frames, confidence, iou_threshold):
     """The objects in a batch of letterboxed pictures: a list of :class:`PictureDetections`, surest first.
 
     ``frames``: the pictures' :class:`yolov3.image.Letterbox`.  Boxes are in pixels of the picture and end at its
-    border.  ``confidence`` and ``iou_threshold`` as in :func:`select` and :func:`non_maximum_suppression`.
+    border (one that lies wholly beyond it, in the grey of the letterbox, has no area).  ``confidence`` and
+    ``iou_threshold`` as in :func:`select` and :func:`non_maximum_suppression`.
     """
     predictions = predict(model, images)
     found = []

@@ -48,8 +48,10 @@ def write_file(path, write):
 
 
 def write_text(path, text):
-    """Write a text file, whole or not at all."""
-    write_file(path, lambda file: file.write(text.encode()))
+    """Write a text file in UTF-8, whole or not at all."""
+    # A file name that is no UTF-8 reaches us as half a character, which JSON can hold as its escape and UTF-8 cannot.
+    content = text.encode(errors="backslashreplace")
+    write_file(path, lambda file: file.write(content))
 
 
 def write_json(path, value):

@@ -39,6 +39,7 @@ class TargetSettings:
     ignore_threshold: IoU above which a prediction is ignored: 0.7 in the COCO configuration, 0.5 in the VOC one and
         in the paper (notes G3).
     truth_threshold: IoU above which a prediction becomes positive too, whatever its anchor; 1 (never) as shipped.
+        One that a truth claims by its anchor keeps that truth's classes alone (the original would add the other's).
     weigh_by_size: weigh box losses by ``2 - w h``, which favours small objects; else by 1.
     """
 
@@ -74,6 +75,8 @@ def scale_targets(head, truths, anchors, stride, first_anchor, best, settings):
     classes = channels // count - 5
     shape = (batch, rows, columns, count)
     slots = batch * rows * columns * count  # a slot is one prediction: (picture, row, column, anchor)
+    if truths.shape[1] == 0:  # no object in the whole batch: one row of padding, so that there is something to index
+        truths, best = xp.zeros((batch, 1, 5), truths.dtype), xp.zeros((batch, 1), int)
 
     # For every slot the last truth that claims it, -1 for none.  Claims of padding and of other scales go to an
     # extra slot at the end.

@@ -7,7 +7,9 @@ import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from minidl import Tensor, schedules
+import numpy as np
+
+from minidl import Tensor, one_blas_thread, schedules
 from minidl.optim import SGD, Adam, decay_groups
 from yolov3.anchors import anchors_by_stride_band, network_sizes
 from yolov3.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
@@ -15,10 +17,12 @@ from yolov3.data import augment
 from yolov3.data.batches import TrainingBatches
 from yolov3.errors import UserError
 from yolov3.evaluate import evaluate
+from yolov3.fpn import LATERALS
 from yolov3.loss import LossTerms, yolo_loss
 from yolov3.model import build_model, check_image_size, preset
 from yolov3.pictures import prediction_grid
 from yolov3.plots import plot_training_curves
+from yolov3.postprocess import predict
 from yolov3.runs import write_text
 from yolov3.targets import TargetSettings
 
@@ -62,7 +66,12 @@ class TrainSettings:
                 raise UserError(f"{name} must be at least 1, not {getattr(self, name)}")
         if not 0 < self.learning_rate < math.inf:
             raise UserError(f"the learning rate must be a positive number, not {self.learning_rate}")
-        choices = {"optimizer": OPTIMIZERS, "anchors": ANCHOR_CHOICES, "augmentation": AUGMENTATIONS}
+        choices = {
+            "optimizer": OPTIMIZERS,
+            "anchors": ANCHOR_CHOICES,
+            "augmentation": AUGMENTATIONS,
+            "lateral": LATERALS,
+        }
         for name, allowed in choices.items():
             if getattr(self, name) not in allowed:
                 raise UserError(f"unknown {name} {getattr(self, name)!r}: choose one of {', '.join(allowed)}")
@@ -71,13 +80,13 @@ class TrainSettings:
 class TrainingRun:
     """One run: the network, the optimiser, the batches, and where it stands.
 
-    ``train_set`` and ``validation_set`` are data sets with the same classes; everything is written to ``folder``.
-    ``data`` (JSON values) says what data sets these were, for a resumed run to open them again; ``start`` is a
-    checkpoint whose weights to begin with (fine-tuning); :meth:`resume` continues a run instead.
+    ``train_set`` and ``validation_set`` are data sets with the same classes; ``data`` (JSON values) says what data
+    sets these were, for a resumed run to open them again; ``start`` is a checkpoint whose weights to begin with
+    (fine-tuning); :meth:`resume` continues a run instead.  Raises UserError where these do not fit together.
     """
 
-    def __init__(self, settings, train_set, validation_set, folder, data, start=None):
-        self.settings, self.folder, self.data = settings, Path(folder), data
+    def __init__(self, settings, train_set, validation_set, data, start=None):
+        self.settings, self.data = settings, data
         self.train_set, self.validation_set = train_set, validation_set
         self.model = _first_model(settings, train_set) if start is None else _started_model(settings, train_set, start)
         self.optimizer = _make_optimizer(settings, self.model)
@@ -93,17 +102,28 @@ class TrainingRun:
         self.best = -1.0  # best mAP@0.5 so far
 
     def resume(self, checkpoint):
-        """Continue where a checkpoint of a run with these settings and data stands."""
-        self.model.load_state_dict(checkpoint.model.state_dict())
+        """Continue where a checkpoint of a run with these settings stands.  Raises UserError if the data changed."""
+        before, now = ", ".join(checkpoint.names), ", ".join(self.train_set.names)
+        if before != now:
+            raise UserError(f"the data changed since the run began: its classes are {now}, not {before}")
+        self.model = checkpoint.model  # also for its anchors
+        self.optimizer = _make_optimizer(self.settings, self.model)
         progress = checkpoint.training
         try:
             self.optimizer.load_state_dict(checkpoint.optimizer)
             self.epoch, self.rows, self.best = progress["epoch"], progress["rows"], progress["best"]
-        except (KeyError, ValueError) as error:
+            before, now = self.rows[-1]["step"], self.epoch * len(self.batches)
+        except (KeyError, ValueError, IndexError, TypeError) as error:
             raise UserError(f"this checkpoint holds no training run to resume ({error})") from error
+        if before != now:
+            raise UserError(f"the data changed since the run began: {self.epoch} epochs have {now} steps, not {before}")
 
-    def run(self, bar):
-        """Train to the last epoch.  ``bar`` is a tqdm bar over all steps.  Returns the last Evaluation, or None."""
+    def run(self, folder, bar):
+        """Train to the last epoch and write everything to ``folder``; ``bar`` is a tqdm bar over all steps.
+
+        Returns the last Evaluation, or None where there is nothing left to do.
+        """
+        self.folder = Path(folder)
         bar.update(self.epoch * len(self.batches) - bar.n)
         every = max(1, self.settings.epochs // VALIDATIONS)
         evaluation = None
@@ -129,13 +149,18 @@ class TrainingRun:
         clean_from = max(0, math.ceil(self.total_steps * (1 - CLEAN_SHARE)) - first_step)
         bar.set_description(f"epoch {self.epoch + 1}/{self.settings.epochs}")
         for index, batch in enumerate(self.batches.epoch(self.epoch, clean_from=clean_from)):
-            terms = self._step(batch, first_step + index + 1)
+            with one_blas_thread:
+                terms = self._step(batch, first_step + index + 1)
             for name, value in terms.items():
                 sums[name] += value
             bar.update()
             bar.set_postfix_str(f"loss {terms['loss']:.2f}, rate {self.optimizer.learning_rate:.1e}", refresh=False)
         means = {name: value / len(self.batches) for name, value in sums.items()}
         step = first_step + len(self.batches)
+        try:  # the last loss was that of the weights before the last step
+            predict(self.model, batch.images)
+        except UserError as error:
+            raise self._diverged("the network's output", "infinite", step) from error
         seconds = round(time.perf_counter() - begin, 2)
         return {
             "epoch": self.epoch + 1,
@@ -145,6 +170,7 @@ class TrainingRun:
             "seconds": seconds,
         }
 
+    @np.errstate(over="ignore", invalid="ignore")  # what overflows is found in the loss
     def _step(self, batch, step):
         """One update.  Returns the loss and its terms as numbers.  Raises UserError if the loss is not finite."""
         heads = self.model(Tensor(batch.images))
@@ -152,15 +178,18 @@ class TrainingRun:
         loss = yolo_loss(heads, batch.truths, self.model.anchors, self.model.strides, targets)
         terms = {"loss": loss.total.item()} | {name: float(getattr(loss, name)) for name in LossTerms.names}
         if not math.isfinite(terms["loss"]):
-            raise UserError(
-                f"the loss became {terms['loss']} in step {step}: try a lower --lr than "
-                f"{self.settings.learning_rate:g}; the last good checkpoint, if any, is in {self.folder}"
-            )
+            raise self._diverged("the loss", terms["loss"], step)
         self.optimizer.zero_grad()
         loss.total.backward()
         self.optimizer.learning_rate = self.schedule(step)
         self.optimizer.step()
         return terms
+
+    def _diverged(self, what, value, step):
+        return UserError(
+            f"{what} became {value} in step {step}: try a lower --lr than {self.settings.learning_rate:g}; "
+            f"the last good checkpoint, if any, is in {self.folder}"
+        )
 
     def _write(self, evaluation):
         """After every epoch: the table, the curves, the checkpoint; after a validation also pictures and ``best``."""
@@ -172,9 +201,9 @@ class TrainingRun:
         if is_best:
             self.best = evaluation.voc.mean_ap
         checkpoint = self._checkpoint()
-        save_checkpoint(self.folder / "last.npz", checkpoint)
-        if is_best:
+        if is_best:  # first, so that what ``last`` says of the best is true whenever the machine stops
             save_checkpoint(self.folder / "best.npz", checkpoint)
+        save_checkpoint(self.folder / "last.npz", checkpoint)
 
     def _checkpoint(self):
         progress = {

@@ -1,5 +1,6 @@
 """One door to every kind of data set: :func:`open_dataset` looks at what it is given and reads it."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -76,7 +77,7 @@ def _open_shapes(source, split, names):
 
 def _read(source, split, names, report):
     """Choose the reader by what is there: ``(names, list of LabelledPicture)``."""
-    if source.is_dir():
+    if os.path.isdir(source):  # Path.is_dir raises for a name too long to exist
         # The files decide, not the folder: some file systems cannot tell Annotations from annotations.
         if any((source / "Annotations").glob("*.xml")):
             return read_voc(source, split, names, report)
@@ -86,7 +87,7 @@ def _read(source, split, names, report):
         if any((source / "annotations").glob("*.json")):
             return read_coco(find_annotation_file(source / "annotations", split), names, report)
         raise UserError(f"{source}: this folder holds no data set; understood are {UNDERSTOOD}")
-    if not source.exists():
+    if not os.path.exists(source):
         raise UserError(f"{source}: no such file or folder; understood are {UNDERSTOOD}")
     if source.suffix.lower() in (".yaml", ".yml"):
         return read_yolo(source, split, names, report)

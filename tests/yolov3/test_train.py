@@ -1,0 +1,436 @@
+"""Training: what a run writes, that it repeats exactly, that it goes on where it stood, and that it learns."""
+
+import csv
+import dataclasses
+import os
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from minidl.serialize import load
+from tests.conftest import PROJECT
+from tests.yolov3.tiny_data import shapes_for_voc, write_voc
+from yolov3 import train
+from yolov3.checkpoint import load_checkpoint
+from yolov3.data.augment import NONE
+from yolov3.data.dataset import Dataset
+from yolov3.data.report import Report
+from yolov3.data.shapes import ShapesDataset
+from yolov3.errors import UserError
+from yolov3.evaluate import evaluate
+from yolov3.image import load_image
+from yolov3.progress import progress_bar
+from yolov3.train import TrainingRun, TrainSettings
+
+SHORT = ("--imgsz", 64, "--epochs", 2, "--batch", 2)  # of the 6 pictures of the VOC folder: 3 steps an epoch
+
+
+def rows_of(folder):
+    """The lines of results.csv without the seconds."""
+    with open(Path(folder) / "results.csv", newline="") as file:
+        return [{key: value for key, value in row.items() if key != "seconds"} for row in csv.DictReader(file)]
+
+
+def same_arrays(path_a, path_b):
+    (arrays_a, _), (arrays_b, _) = load(path_a), load(path_b)
+    assert arrays_a.keys() == arrays_b.keys()
+    return all(np.array_equal(arrays_a[name], arrays_b[name]) for name in arrays_a)
+
+
+# --- what a run writes --------------------------------------------------------------------------
+
+
+def test_files_and_lines_of_a_run(in_tmp_path, succeeds, voc):
+    outcome = succeeds("train", "--data", voc, *SHORT)
+    assert outcome.folder == str(Path("runs/train/exp"))
+    folder = Path(outcome.folder)
+    files = ["best.npz", "curves.png", "last.npz", "predictions.png", "results.csv"]
+    assert sorted(os.listdir(folder)) == files
+    assert outcome.lines[0].split() == ["class", "objects", "AP@0.5", "AP@[.5:.95]"]
+    assert [line.split()[0] for line in outcome.lines[1:-2]] == ["circle", "square", "triangle", "all"]
+    assert outcome.lines[-2].startswith("mAP@0.5 0.")
+    assert outcome.errors == [f"yolov3-nano: 339,360 parameters, 6 pictures, results in {folder}"]
+    assert "%|" in outcome.stderr
+    assert not any("%|" in line for line in outcome.lines)
+
+    first, last = rows_of(folder)
+    assert [first["epoch"], first["step"], last["epoch"], last["step"]] == ["1", "3", "2", "6"]
+    terms = [float(last[name]) for name in ("centre", "size", "object", "no_object", "classes")]
+    assert float(last["loss"]) == pytest.approx(sum(terms), rel=1e-4)
+    assert float(last["learning_rate"]) == pytest.approx(3e-5)  # 1 % of 0.003 in the last step
+    assert 0 <= float(last["mAP50_95"]) <= float(last["mAP50"]) <= 1
+    for name in ("curves.png", "predictions.png"):
+        assert load_image(folder / name).std() > 10
+
+    found = load_checkpoint(folder / "last.npz")
+    assert (found.preset, found.lateral, found.image_size) == ("yolov3-nano", "concat", (64, 64))
+    assert found.names == ["circle", "square", "triangle"]
+    assert (found.training["epoch"], len(found.training["rows"])) == (2, 2)
+    assert found.optimizer["step_count"] == 6
+
+
+def test_runs_are_numbered(in_tmp_path, succeeds, voc):
+    short = ("train", "--data", voc, "--imgsz", 64, "--epochs", 1, "--batch", 6)
+    assert [succeeds(*short).folder for _ in range(2)] == [str(Path("runs/train", name)) for name in ("exp", "exp2")]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("--optimizer", "sgd", "--lr", "0.001"),
+        ("--augment", "original"),
+        ("--augment", "none", "--anchors", "published"),
+        ("--lateral", "add"),
+        ("--model", "yolov3-tiny"),
+        ("--imgsz", "64x96", "--ignore-thres", "0.5"),
+    ],
+)
+def test_choices(in_tmp_path, succeeds, voc, options):
+    outcome = succeeds("train", "--data", voc, "--imgsz", 64, "--epochs", 1, "--batch", 4, *options)
+    found = load_checkpoint(Path(outcome.folder, "last.npz"))
+    settings, chosen = found.training["settings"], dict(zip(options[::2], options[1::2], strict=True))
+    assert settings["optimizer"] == chosen.get("--optimizer", "adam")
+    assert settings["augmentation"] == chosen.get("--augment", "recipe")
+    assert settings["anchors"] == chosen.get("--anchors", "band")
+    assert settings["ignore_threshold"] == float(chosen.get("--ignore-thres", 0.7))
+    assert found.lateral == chosen.get("--lateral", "concat")
+    assert found.preset == chosen.get("--model", "yolov3-nano")
+    assert found.image_size == ((64, 96) if "--imgsz" in chosen else (64, 64))
+
+
+def test_generated_shapes_need_no_file(in_tmp_path, succeeds, monkeypatch):
+    monkeypatch.setattr("yolov3.data.shapes.SPLIT_SIZES", {"train": 8, "val": 3})
+    for data, classes in (("shapes", 3), ("shapes-overlap", 6)):
+        outcome = succeeds("train", "--data", data, "--imgsz", 64, "--epochs", 1)
+        assert len(load_checkpoint(Path(outcome.folder, "last.npz")).names) == classes
+
+
+# --- the same again -----------------------------------------------------------------------------
+
+
+def test_the_same_seed_gives_the_same_run(in_tmp_path, succeeds, voc):
+    one, same, other = (Path(succeeds("train", "--data", voc, *SHORT, "--seed", seed).folder) for seed in (7, 7, 8))
+    assert rows_of(one) == rows_of(same)
+    assert same_arrays(one / "last.npz", same / "last.npz")
+    assert rows_of(one)[0]["loss"] != rows_of(other)[0]["loss"]
+
+
+def stopping_in_epoch(monkeypatch, epoch):
+    """Let a person press Ctrl-C in the second step of ``epoch`` (from 1)."""
+    step = TrainingRun._step
+
+    def step_or_stop(self, batch, number):
+        if number == (epoch - 1) * len(self.batches) + 2:
+            raise KeyboardInterrupt
+        return step(self, batch, number)
+
+    monkeypatch.setattr(TrainingRun, "_step", step_or_stop)
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "sgd"])
+def test_a_stopped_run_goes_on_as_if_nothing_had_been(in_tmp_path, succeeds, yolov3, voc, optimizer):
+    options = ("--data", voc, "--imgsz", 64, "--epochs", 3, "--batch", 2, "--optimizer", optimizer, "--lr", "0.001")
+    whole = Path(succeeds("train", *options).folder)
+    with pytest.MonkeyPatch.context() as patch:
+        stopping_in_epoch(patch, 3)
+        outcome = yolov3("train", *options, "--name", "stopped")
+    assert outcome.code == 130
+    assert outcome.errors[-1] == "yolov3 train: stopped"
+    stopped = Path("runs/train/stopped")
+    assert len(rows_of(stopped)) == 2
+    assert load_checkpoint(stopped / "last.npz").training["epoch"] == 2
+
+    outcome = succeeds("train", "--resume", stopped)
+    assert outcome.folder == str(stopped)
+    assert rows_of(stopped) == rows_of(whole)
+    for name in ("last.npz", "best.npz"):
+        assert same_arrays(stopped / name, whole / name)
+    settings = [load(folder / "last.npz")[1] for folder in (stopped, whole)]
+    for each in settings:
+        for row in each["training"]["rows"]:
+            del row["seconds"]
+    assert settings[0] == settings[1]
+    assert sorted(os.listdir("runs/train")) == ["exp", "stopped"]  # no new folder
+
+
+def test_a_finished_run_says_so(in_tmp_path, succeeds, voc):
+    folder = succeeds("train", "--data", voc, *SHORT).folder
+    before = Path(folder, "last.npz").read_bytes()
+    for run in (folder, Path(folder, "last.npz")):
+        outcome = succeeds("train", "--resume", run)
+        assert outcome.errors[-1] == "this run is complete: 2 epochs"
+        assert outcome.lines == [folder]
+    assert Path(folder, "last.npz").read_bytes() == before
+
+
+def test_what_cannot_be_resumed(in_tmp_path, refused, checkpoint):
+    Path("empty").mkdir()
+    refused("train", "--resume", "absent", says=["absent: there is no such checkpoint"])
+    refused("train", "--resume", "x" * 5000, says=["xxx"])
+    refused("train", "--resume", "empty", says=[Path("empty/last.npz"), "there is no such checkpoint"])
+    refused("train", "--resume", checkpoint, says=[checkpoint, "holds no training run to resume"])
+    assert os.listdir() == ["empty"]
+
+
+@pytest.fixture
+def half_run(tmp_path, monkeypatch, yolov3):
+    """Function: the folder of a run of 2 epochs on a VOC folder that was stopped in the second one."""
+
+    def make(voc):
+        project = tmp_path / "runs"
+        with pytest.MonkeyPatch.context() as patch:
+            stopping_in_epoch(patch, 2)
+            yolov3("train", "--data", voc, *SHORT, "--project", project)
+        assert (project / "exp" / "last.npz").is_file()
+        return project / "exp"
+
+    return make
+
+
+@pytest.fixture
+def own_voc(tmp_path):
+    """A VOC folder like ``voc`` that may be changed."""
+    pictures = shapes_for_voc(8)
+    lists = {"trainval": list(pictures)[:6], "test": list(pictures)[6:]}
+    return write_voc(tmp_path / "voc", pictures, lists)
+
+
+def test_resuming_with_data_that_has_changed(half_run, own_voc, refused):
+    folder = half_run(own_voc)
+    before = {name: (folder / name).read_bytes() for name in os.listdir(folder)}
+    listed, annotation = own_voc / "ImageSets/Main/trainval.txt", own_voc / "Annotations/p0.xml"
+
+    pictures = listed.read_text()
+    listed.write_text("p0\np1\n")
+    refused("train", "--resume", folder, says=["changed"])
+    listed.write_text(pictures)
+
+    annotation.write_text(annotation.read_text().replace("<name>circle<", "<name>ball<"))
+    refused("train", "--resume", folder, says=["ball", "circle"])
+    assert {name: (folder / name).read_bytes() for name in os.listdir(folder)} == before
+
+    (own_voc / "Annotations").rename(own_voc / "away")
+    refused("train", "--resume", folder, says=[own_voc])
+
+
+def test_a_resumed_run_keeps_its_anchors(half_run, own_voc, succeeds):
+    folder = half_run(own_voc)
+    arrays, settings = load(folder / "last.npz")
+    settings["anchors"]["8"] = [[9, 9], [10, 10], [11, 12]]  # as if the boxes had been other ones
+    from minidl.serialize import save
+
+    save(folder / "last.npz", arrays, settings)
+    succeeds("train", "--resume", folder)
+    np.testing.assert_array_equal(load_checkpoint(folder / "last.npz").model.anchors[2], [[9, 9], [10, 10], [11, 12]])
+
+
+# --- fine-tuning --------------------------------------------------------------------------------
+
+
+def test_fine_tuning_starts_from_the_weights(in_tmp_path, succeeds, voc):
+    first = ("train", "--data", voc, "--imgsz", "64x96", "--epochs", 1, "--batch", 2)
+    start = Path(succeeds(*first, "--lateral", "add").folder, "last.npz")
+    tiny_steps = ("--epochs", 1, "--batch", 6, "--lr", "1e-12", "--seed", 5)
+    tuned = Path(succeeds("train", "--data", voc, "--weights", start, *tiny_steps).folder, "last.npz")
+    before, after = load_checkpoint(start), load_checkpoint(tuned)
+    assert (after.preset, after.lateral, after.image_size) == ("yolov3-nano", "add", (64, 96))
+    for anchors, expected in zip(after.model.anchors, before.model.anchors, strict=True):
+        np.testing.assert_array_equal(anchors, expected)
+    for (name, weight), expected in zip(after.model.named_parameters(), before.model.parameters(), strict=True):
+        np.testing.assert_allclose(weight.data, expected.data, atol=1e-9, err_msg=name)
+    assert after.training["epoch"] == 1
+
+
+def test_weights_that_do_not_fit(in_tmp_path, refused, voc, checkpoint, tmp_path):
+    pictures = {name: (image, ["cat"] * len(names), boxes) for name, (image, names, boxes) in shapes_for_voc(2).items()}
+    cats = write_voc(tmp_path / "cats", pictures, {"trainval": ["p0"], "test": ["p1"]})
+    train = ("train", *SHORT, "--weights", checkpoint)
+    refused(*train, "--data", cats, says=[checkpoint, "circle, square, triangle", "cat", "the same"])
+    refused(*train, "--data", voc, "--model", "yolov3-tiny", says=[checkpoint, "yolov3-nano", "--model"])
+    refused("train", *SHORT, "--data", voc, "--weights", "absent.npz", says=["absent.npz"])
+    assert not Path("runs").exists()
+
+
+# --- when it goes wrong -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("batch", [2, 6])  # it diverges within the first epoch, or in its only step
+@pytest.mark.filterwarnings("error::RuntimeWarning")
+def test_a_rate_that_is_far_too_high(in_tmp_path, yolov3, voc, batch):
+    options = ("--imgsz", 64, "--epochs", 50, "--batch", batch, "--lr", "1e30")
+    outcome = yolov3("train", "--data", voc, *options)
+    assert outcome.code == 1
+    start, sentence = outcome.errors
+    assert start.startswith("yolov3-nano")
+    assert "--lr" in sentence
+    assert "1e+30" in sentence
+    assert os.listdir("runs/train/exp") in ([], ["results.csv"])
+
+
+@pytest.mark.filterwarnings("error::RuntimeWarning")
+@pytest.mark.parametrize("step", [4, 6])  # the first and the last of the second epoch
+def test_the_last_good_checkpoint_stays(in_tmp_path, yolov3, voc, monkeypatch, step):
+    take_step = TrainingRun._step
+
+    def explode(self, batch, number):
+        terms = take_step(self, batch, number)
+        if number == step:
+            for parameter in self.model.parameters():
+                parameter.data *= np.float32(1e20)
+        return terms
+
+    monkeypatch.setattr(TrainingRun, "_step", explode)
+    outcome = yolov3("train", "--data", voc, "--imgsz", 64, "--epochs", 50, "--batch", 2)
+    assert outcome.code == 1
+    assert "--lr" in outcome.errors[-1]
+    assert str(Path("runs/train/exp")) in outcome.errors[-1]
+    found = load_checkpoint("runs/train/exp/last.npz")
+    assert found.training["epoch"] == 1
+    assert all(np.abs(weight.data).max() < 100 for weight in found.model.parameters())
+
+
+FULL_DISK = """
+import resource, sys
+from yolov3.cli import main
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[1]), int(sys.argv[1])))
+main(sys.argv[2:])
+"""
+
+
+@pytest.mark.parametrize("limit", [0, 20_000, 4_000_000])
+def test_a_full_disk_leaves_the_old_checkpoint(half_run, voc, limit):
+    pytest.importorskip("resource", reason="this system has no limits on file sizes")
+    folder = half_run(voc)
+    before, names = (folder / "last.npz").read_bytes(), sorted(os.listdir(folder))
+    done = subprocess.run(
+        [sys.executable, "-c", FULL_DISK, str(limit), "train", "--resume", str(folder)],
+        cwd=PROJECT,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 1
+    sentence = done.stderr.rsplit("\n", 2)[-2]
+    assert sentence.startswith("yolov3 train: ")
+    assert "cannot be written (File too large)" in sentence
+    assert "Traceback" not in done.stderr
+    assert "ignored" not in done.stderr
+    assert (folder / "last.npz").read_bytes() == before
+    assert load_checkpoint(folder / "last.npz").training["epoch"] == 1
+    assert sorted(os.listdir(folder)) == names
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"model": "yolov9"}, "unknown model 'yolov9': choose one of yolov3, "),
+        ({"image_size": (100, 64)}, "multiple of 32, not 100: use 96 or 128"),
+        ({"epochs": 0}, "epochs must be at least 1, not 0"),
+        ({"batch": -1}, "batch must be at least 1, not -1"),
+        ({"learning_rate": 0.0}, "positive number, not 0"),
+        ({"learning_rate": float("nan")}, "positive number, not nan"),
+        ({"learning_rate": float("inf")}, "positive number, not inf"),
+        ({"optimizer": "adamw"}, "unknown optimizer 'adamw': choose one of adam, sgd"),
+        ({"anchors": "mine"}, "unknown anchors 'mine': choose one of band, published"),
+        ({"augmentation": "all"}, "unknown augmentation 'all': choose one of none, recipe, original"),
+        ({"lateral": "sum"}, "unknown lateral 'sum': choose one of concat, add"),
+    ],
+)
+def test_settings_are_checked(changes, says):
+    with pytest.raises(UserError, match=says):
+        TrainSettings(**changes)
+
+
+# --- the schedule of a run ----------------------------------------------------------------------
+
+
+@pytest.fixture
+def rehearse(monkeypatch, tmp_path):
+    """Function that runs ``epochs`` without training; the mAPs are given.  Returns the run and what happened."""
+
+    def run(epochs, maps, batch=2, pictures=4):
+        happened = SimpleNamespace(validated=[], clean_from=[])
+        maps = iter(maps)
+
+        def evaluate_nothing(*arguments):
+            happened.validated.append(run.epoch)
+            return SimpleNamespace(voc=SimpleNamespace(mean_ap=next(maps)), coco=SimpleNamespace(ap=0.0), detections=[])
+
+        def one_empty_batch(epoch, start=0, clean_from=None):
+            happened.clean_from.append(clean_from)
+            yield SimpleNamespace(images=None)
+
+        monkeypatch.setattr(train, "evaluate", evaluate_nothing)
+        for name in ("predict", "prediction_grid", "plot_training_curves"):
+            monkeypatch.setattr(train, name, lambda *arguments: None)
+        monkeypatch.setattr(TrainingRun, "_step", lambda self, batch, step: {"loss": 1.0})
+        settings = TrainSettings(image_size=(64, 64), epochs=epochs, batch=batch, anchors="published")
+        dataset = ShapesDataset("train", size=pictures)
+        run = TrainingRun(settings, dataset, dataset, {})
+        run.batches.epoch = one_empty_batch
+        with progress_bar(run.total_steps, "step") as bar:
+            run.run(tmp_path, bar)
+        return run, happened
+
+    return run
+
+
+def test_about_twenty_validations_and_one_at_the_end(rehearse):
+    assert rehearse(3, [0.1] * 3)[1].validated == [1, 2, 3]
+    assert rehearse(45, [0.1] * 23)[1].validated == [*range(2, 45, 2), 45]
+
+
+def test_best_is_the_best_and_last_the_last(rehearse, tmp_path):
+    rehearse(4, [0.1, 0.5, 0.3, 0.5])
+    assert load_checkpoint(tmp_path / "best.npz").training["epoch"] == 2
+    assert load_checkpoint(tmp_path / "last.npz").training["epoch"] == 4
+    assert load_checkpoint(tmp_path / "last.npz").training["best"] == 0.5
+
+
+def test_the_best_is_never_newer_in_name_only(rehearse, tmp_path, monkeypatch):
+    """If the machine stops between the two files, ``last`` must not promise a ``best`` that was never written."""
+    saved = []
+    save = train.save_checkpoint
+    monkeypatch.setattr(train, "save_checkpoint", lambda path, made: (saved.append(path.name), save(path, made)))
+    rehearse(1, [0.2])
+    assert saved == ["best.npz", "last.npz"]
+
+
+def test_the_last_twentieth_of_the_steps_is_clean(rehearse):
+    _, happened = rehearse(4, [0.1] * 4, batch=1, pictures=10)  # 40 steps: clean from the 38th, counted from 0
+    assert happened.clean_from == [38, 28, 18, 8]
+    assert train.AUGMENTATIONS["none"] is NONE
+
+
+# --- it learns ----------------------------------------------------------------------------------
+
+
+def test_one_picture_can_be_learned_by_heart(tmp_path):
+    shapes = ShapesDataset("train", size=8)
+    index = max(range(8), key=lambda index: len(shapes.records[index].labels))
+    image, record = shapes.load_image(index), shapes.records[index]
+    assert len(record.labels) >= 3
+
+    class OnePicture(Dataset):
+        def load_image(self, index):
+            return image
+
+    once = OnePicture(shapes.names, [record], Report())
+    often = dataclasses.replace(once, records=[record] * 100)
+    settings = TrainSettings(
+        image_size=(96, 96), epochs=1, batch=1, learning_rate=5e-3, anchors="published", augmentation="none"
+    )
+    run = TrainingRun(settings, often, once, {})
+    with progress_bar(run.total_steps, "step") as bar:
+        evaluation = run.run(tmp_path, bar)
+    assert evaluation.voc.mean_ap == 1.0
+    assert evaluation.coco.ap > 0.5
+    # And the checkpoint knows it too.
+    again = evaluate(load_checkpoint(tmp_path / "last.npz").model, once, (96, 96))
+    assert again.voc.mean_ap == 1.0
+    (found,) = again.detections
+    surest = found.scores > 0.5
+    assert sorted(found.labels[surest]) == sorted(record.labels)
