@@ -25,7 +25,8 @@ def write_atomically(path, write):
     Whoever looks at ``path`` finds the old content or the new, never half of it; on failure the temporary file is gone.
     """
     path = Path(path)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name + ".", suffix=".tmp")
+    # A short name of its own: the file's name with something added may be too long.
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".writing-", suffix=".tmp")
     try:
         with os.fdopen(handle, "wb") as file:
             write(file)
@@ -63,6 +64,8 @@ def load(path):
 
     Raises FileNotFoundError, IsADirectoryError, or FileFormatError where the file is damaged or of another kind.
     """
+    if os.path.isdir(path):  # what opening a folder raises differs from system to system
+        raise IsADirectoryError(f"{path} is a folder")
     try:
         file = np.load(path, allow_pickle=False)
         if not isinstance(file, np.lib.npyio.NpzFile):
@@ -72,7 +75,7 @@ def load(path):
                 raise FileFormatError(f"{path} is not a checkpoint of this program")
             arrays = {name: file[name] for name in file.files if name != SETTINGS}
             settings = json.loads(file[SETTINGS].tobytes())
-    except (FileNotFoundError, IsADirectoryError, FileFormatError):
+    except (FileNotFoundError, FileFormatError):
         raise
     except Exception as error:  # one flipped byte makes zipfile and NumPy raise nearly anything
         raise FileFormatError(f"{path} is damaged or not a checkpoint of this program ({error})") from error

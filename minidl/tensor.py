@@ -115,6 +115,8 @@ class Tensor:
             if self.size != 1:
                 raise RuntimeError(f"backward() without a gradient needs a single number, not the shape {self.shape}")
             grad = np.ones_like(self.data)
+        if not hasattr(grad, "shape"):
+            raise TypeError(f"backward() needs an array as gradient, not {grad!r}")
         if grad.shape != self.shape:
             raise ValueError(f"the gradient has the shape {grad.shape}, the tensor {self.shape}")
 

@@ -3,11 +3,14 @@
 import re
 import shlex
 
+import numpy as np
 import pytest
 
 from minidl.nn import layer_table
 from tests.conftest import PROJECT
+from yolov3.checkpoint import Checkpoint, save_checkpoint
 from yolov3.cli import build_parser
+from yolov3.draw import save_image
 from yolov3.model import build_model
 
 README = (PROJECT / "README.md").read_text()
@@ -39,3 +42,27 @@ def test_network_table(name, classes, parameters, billions, height, width):
 
 def test_every_preset_is_in_the_table():
     assert [network[0] for network in NETWORKS] == ["yolov3", "yolov3-tiny", "yolov3-small", "yolov3-nano"]
+
+
+def test_links_lead_somewhere():
+    links = [link for link in re.findall(r"\]\(([^)]+)\)", README) if "://" not in link]
+    assert links
+    assert [link for link in links if not (PROJECT / link).exists()] == []
+
+
+def test_nothing_is_left_to_fill_in():
+    assert re.findall(r"\b[A-Z]+_[A-Z_]+\b", README.replace("OPENBLAS_CORETYPE", "")) == []
+
+
+def test_the_lines_of_python(tmp_path, monkeypatch, capsys):
+    (block,) = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+    model = build_model("yolov3-nano", 3, seed=0)
+    model.pyramid.branch_8.output.bias.data.reshape(3, -1)[0, 4:6] = 9  # sure of class 0 everywhere
+    folder = tmp_path / "runs/demo/exp"
+    folder.mkdir(parents=True)
+    names = ["circle", "square", "triangle"]
+    save_checkpoint(folder / "last.npz", Checkpoint(model, "yolov3-nano", "concat", names, (96, 96)))
+    save_image(tmp_path / "photo.jpg", np.full((50, 60, 3), 128, np.uint8))
+    monkeypatch.chdir(tmp_path)
+    exec(block, {})
+    assert capsys.readouterr().out.startswith("[Detection(class_id=0, name='circle', score=0.99")

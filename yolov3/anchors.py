@@ -26,6 +26,7 @@ PUBLISHED_TINY_ANCHORS = {
     16: ((10, 14), (23, 27), (37, 58)),
     32: ((81, 82), (135, 169), (344, 319)),
 }
+MOST_ROUNDS = 1000  # of k-means, where it does not settle earlier
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,13 +50,13 @@ def average_iou(sizes, anchors):
     return float(iou_wh(sizes[:, None], anchors[None, :]).max(axis=1).mean())
 
 
-def kmeans_anchors(sizes, count, update="mean", seed=0, max_iterations=1000):
+def kmeans_anchors(sizes, count, update="mean", seed=0):
     """Cluster sizes ``(n, 2)`` into ``count`` anchors: ``(anchors (count, 2), average IoU)``.
 
     Lloyd's two steps in turn: every size goes to the centre of smallest ``1 - IoU`` (of equal ones the
     first); every centre moves to the ``update`` of its sizes, ``"mean"`` or ``"median"`` of widths and
     heights (one without sizes stays).  It ends when no size changes its centre, or after
-    ``max_iterations``.  Neither update minimises ``1 - IoU`` exactly; on long-tailed sizes such as COCO's
+    ``MOST_ROUNDS``.  Neither update minimises ``1 - IoU`` exactly; on long-tailed sizes such as COCO's
     the median comes closer.  Anchors come back by area, small to large.
 
     UserError where there are fewer distinct sizes than anchors, or a size is not positive; ValueError for
@@ -69,7 +70,7 @@ def kmeans_anchors(sizes, count, update="mean", seed=0, max_iterations=1000):
         raise UserError(f"cannot make {count} anchors from {distinct} distinct box sizes: ask for 1 to {distinct}")
     centres = _spread_out_start(sizes, count, np.random.default_rng(seed))
     nearest = np.full(len(sizes), -1)
-    for _ in range(max_iterations):
+    for _ in range(MOST_ROUNDS):
         previous, nearest = nearest, iou_wh(sizes[:, None], centres[None, :]).argmax(axis=1)  # (n,)
         if np.array_equal(nearest, previous):
             break

@@ -38,9 +38,10 @@ class ResidualBlock(nn.Module):
 class DarknetNetwork(nn.Module):
     """A whole network of these blocks, detector or classifier."""
 
-    def configure_batchnorm(self, **settings):
+    def configure_batchnorm(self, momentum=None, rule=None):
         """Set ``momentum`` or ``rule`` of every batch norm (:class:`minidl.nn.BatchNorm`).  Returns the network."""
         for _, module in self.named_modules():
             if isinstance(module, nn.BatchNorm):
-                vars(module).update(settings)
+                module.momentum = module.momentum if momentum is None else momentum
+                module.rule = rule or module.rule
         return self

@@ -37,6 +37,18 @@ def box_area(boxes_xyxy):
     return (boxes_xyxy[..., 2] - boxes_xyxy[..., 0]) * (boxes_xyxy[..., 3] - boxes_xyxy[..., 1])
 
 
+def intersection_area(boxes_a_xyxy, boxes_b_xyxy):
+    """Area of what two corner boxes share, ``|A n B|``, with broadcasting; 0 where they share nothing.
+
+    ``max(min(right_a, right_b) - max(left_a, left_b), 0)``, and the same downwards: ``(..., 4) -> (...)``.
+    """
+    xp = array_module(boxes_a_xyxy)
+    top_left = xp.maximum(boxes_a_xyxy[..., :2], boxes_b_xyxy[..., :2])
+    bottom_right = xp.minimum(boxes_a_xyxy[..., 2:], boxes_b_xyxy[..., 2:])
+    shared = xp.maximum(bottom_right - top_left, 0)  # (..., 2): width and height
+    return shared[..., 0] * shared[..., 1]
+
+
 def iou_xyxy(boxes_a_xyxy, boxes_b_xyxy, plus_one=False):
     """Intersection over union of corner boxes, ``|A n B| / |A u B|``, with broadcasting.
 
@@ -47,14 +59,11 @@ def iou_xyxy(boxes_a_xyxy, boxes_b_xyxy, plus_one=False):
     their first and last pixel instead of the lines between pixels.
     """
     xp = array_module(boxes_a_xyxy)
-    one = 1 if plus_one else 0
-    top_left = xp.maximum(boxes_a_xyxy[..., :2], boxes_b_xyxy[..., :2])
-    bottom_right = xp.minimum(boxes_a_xyxy[..., 2:], boxes_b_xyxy[..., 2:])
-    overlap = xp.maximum(bottom_right - top_left + one, 0)  # (..., 2): width and height shared
-    intersection = overlap[..., 0] * overlap[..., 1]
-    size_a = boxes_a_xyxy[..., 2:] - boxes_a_xyxy[..., :2] + one
-    size_b = boxes_b_xyxy[..., 2:] - boxes_b_xyxy[..., :2] + one
-    union = size_a[..., 0] * size_a[..., 1] + size_b[..., 0] * size_b[..., 1] - intersection
+    if plus_one:  # from the last pixel to the line behind it
+        boxes_a_xyxy = boxes_a_xyxy + xp.asarray([0, 0, 1, 1], dtype=boxes_a_xyxy.dtype)
+        boxes_b_xyxy = boxes_b_xyxy + xp.asarray([0, 0, 1, 1], dtype=boxes_b_xyxy.dtype)
+    intersection = intersection_area(boxes_a_xyxy, boxes_b_xyxy)
+    union = box_area(boxes_a_xyxy) + box_area(boxes_b_xyxy) - intersection
     # Where nothing overlaps the answer is 0 even if both boxes are empty (0 / 0).
     return intersection / xp.where(intersection > 0, union, 1)
 

@@ -8,6 +8,7 @@ import os
 import sys
 
 from yolov3.errors import UserError
+from yolov3.thresholds import EVALUATION_CONFIDENCE, NMS_IOU, SHOWN_CONFIDENCE
 
 
 def main(arguments=None):
@@ -67,30 +68,24 @@ def _add_demo(commands):
 
 
 def _add_train(commands):
+    # No defaults here: what is not given keeps the setting's own (yolov3.train_settings), or, with --resume, the run's.
     command = _command(commands, "train", "train a detector on a data set")
     _add_data(command, required=False)  # a resumed run knows its own
-    command.add_argument(
-        "--model", default=None, help="preset: yolov3-nano (default), yolov3-small, yolov3-tiny, yolov3"
-    )
+    command.add_argument("--model", help="preset: yolov3-nano (default), yolov3-small, yolov3-tiny, yolov3")
     command.add_argument("--weights", help="checkpoint whose weights to start from (fine-tuning)")
-    _add_image_size(command, "of the network input (default: the preset's, or as --weights was trained)")
-    command.add_argument("--epochs", type=_positive_integer, default=41, help="passes over the data (default 41)")
-    command.add_argument("--batch", type=_positive_integer, default=8, help="pictures per step (default 8)")
-    command.add_argument(
-        "--lr", type=float, default=3e-3, help="learning rate at the top of its schedule (default 0.003)"
-    )
-    command.add_argument("--optimizer", default="adam", help="adam (default) or sgd")
-    command.add_argument("--anchors", default="band", help="band (default): found in the training boxes; or published")
-    command.add_argument("--augment", default="recipe", help="recipe (default), original or none")
-    command.add_argument("--lateral", default="concat", help="concat (default, as YOLOv3) or add (as FPN)")
-    command.add_argument(
-        "--ignore-thres", type=_fraction, default=0.7, help="IoU above which a box is ignored (default 0.7)"
-    )
-    command.add_argument(
-        "--resume", metavar="RUN", help="continue the run in this folder (or of this last.npz) as it is"
-    )
+    _add_image_size(command, "of the network input (default: the preset's, or that of --weights)")
+    command.add_argument("--epochs", type=_positive_integer, help="passes over the data (default 41)")
+    command.add_argument("--batch", type=_positive_integer, help="pictures per step (default 8)")
+    command.add_argument("--lr", type=float, help="learning rate at the top of its schedule (default 0.003)")
+    command.add_argument("--optimizer", help="adam (default) or sgd")
+    command.add_argument("--anchors", help="band (default): found in the training boxes; or published")
+    command.add_argument("--augment", help="recipe (default), original or none")
+    command.add_argument("--lateral", help="concat (default, as YOLOv3) or add (as FPN)")
+    command.add_argument("--ignore-thres", type=_fraction, help="IoU above which a box is ignored (default 0.7)")
+    command.add_argument("--momentum", type=_fraction, help="share of a batch in batch norm's averages (default 0.1)")
+    command.add_argument("--resume", metavar="RUN", help="continue the run in this folder (or of this last.npz)")
     _add_strict(command)
-    _add_seed(command)
+    _add_seed(command, default=None)
     _add_device(command)
     _add_output(command, "train")
 
@@ -102,7 +97,7 @@ def _add_val(commands):
     command.add_argument("--split", default="val", help="part of the data set (default val)")
     _add_image_size(command, "of the network input (default: as trained)")
     command.add_argument("--batch", type=_positive_integer, default=8, help="pictures per step (default 8)")
-    _add_thresholds(command, 0.005)
+    _add_thresholds(command, EVALUATION_CONFIDENCE)
     command.add_argument("--save-json", action="store_true", help="also write detections.json, boxes in pixels")
     _add_strict(command)
     _add_device(command)
@@ -116,7 +111,7 @@ def _add_detect(commands):
     )
     command.add_argument("--weights", required=True, help="checkpoint of the detector")
     _add_image_size(command, "of the network input (default: as trained)")
-    _add_thresholds(command, 0.25)
+    _add_thresholds(command, SHOWN_CONFIDENCE)
     command.add_argument("--save-txt", action="store_true", help="also write labels/*.txt: class x y w h score")
     command.add_argument("--save-json", action="store_true", help="also write detections.json, boxes in pixels")
     _add_device(command)
@@ -126,8 +121,9 @@ def _add_detect(commands):
 def _add_anchors(commands):
     command = _command(commands, "anchors", "find anchors for a data set by k-means with 1 - IoU")
     _add_data(command)
-    _add_image_size(command, "of the network input (default 416)")
-    command.add_argument("--clusters", type=_positive_integer, default=9, help="number of anchors (default 9)")
+    command.add_argument("--model", default="yolov3", help="preset whose strides need anchors (default yolov3)")
+    _add_image_size(command, "of the network input (default: the preset's)")
+    command.add_argument("--clusters", type=_positive_integer, help="number of anchors (default 3 per stride)")
     command.add_argument(
         "--by", choices=("band", "rank"), default="band", help="how they are given to strides (default band)"
     )
@@ -170,19 +166,17 @@ def _add_image_size(command, meaning):
 
 def _add_thresholds(command, confidence):
     command.add_argument("--conf-thres", type=_fraction, default=confidence, help=f"least score (default {confidence})")
-    command.add_argument(
-        "--iou-thres", type=_fraction, default=0.45, help="IoU above which NMS drops a box (default 0.45)"
-    )
+    overlap_help = f"IoU above which NMS drops a box (default {NMS_IOU})"
+    command.add_argument("--iou-thres", type=_fraction, default=NMS_IOU, help=overlap_help)
 
 
 def _add_strict(command):
     command.add_argument("--strict", action="store_true", help="stop at the first wrong label or picture")
 
 
-def _add_seed(command):
-    command.add_argument(
-        "--seed", type=_seed, default=0, help="of everything random: the same seed, the same run (default 0)"
-    )
+def _add_seed(command, default=0):
+    seed_help = "of everything random: the same seed, the same run (default 0)"
+    command.add_argument("--seed", type=_seed, default=default, help=seed_help)
 
 
 def _add_device(command):

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from yolov3.boxes import box_area, iou_xyxy
+from yolov3.boxes import box_area, intersection_area, iou_xyxy
 from yolov3.metrics import check_pictures, mean_of_present
 
 IOU_THRESHOLDS = np.linspace(0.5, 0.95, 10)
@@ -27,7 +27,7 @@ class CocoResult:
     ``ap`` is the mean over the ten overlaps, ``ap50`` and ``ap75`` hold at one; ``ap_small``,
     ``ap_medium``, ``ap_large`` count objects of area up to 32², up to 96², and above.  ``ar1``, ``ar10``,
     ``ar100`` are the recalls, meaned over overlaps and classes, with that many detections per picture and
-    class; ``ar_small`` ... as for ``ap``.  ``class_ap`` and ``class_ap50`` are ``(classes,)``.
+    class; ``ar_small`` ... as for ``ap``.  ``class_ap`` is ``(classes,)``.
     """
 
     ap: float
@@ -43,7 +43,6 @@ class CocoResult:
     ar_medium: float
     ar_large: float
     class_ap: np.ndarray
-    class_ap50: np.ndarray
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,7 +91,6 @@ def coco_average_precision(detections, truths, class_count):
         ar_medium=mean_of_present(recall[:, 2, 2]),
         ar_large=mean_of_present(recall[:, 2, 3]),
         class_ap=every.mean(axis=1),
-        class_ap50=every[:, 0],
     )
 
 
@@ -139,9 +137,7 @@ def _overlaps(boxes_xyxy, truth_boxes_xyxy, crowd):
     ious = iou_xyxy(boxes_xyxy[:, None], truth_boxes_xyxy[None, :])
     if not crowd.any():
         return ious
-    top_left = np.maximum(boxes_xyxy[:, None, :2], truth_boxes_xyxy[:, :2])
-    bottom_right = np.minimum(boxes_xyxy[:, None, 2:], truth_boxes_xyxy[:, 2:])
-    shared = np.prod(np.maximum(bottom_right - top_left, 0), axis=-1)  # (n, m)
+    shared = intersection_area(boxes_xyxy[:, None], truth_boxes_xyxy[None, :])  # (n, m)
     areas = box_area(boxes_xyxy)[:, None]
     return np.where(crowd, shared / np.where(shared > 0, areas, 1), ious)
 

@@ -23,9 +23,10 @@ def train(options):
     """Train a detector, or continue a run."""
     from yolov3.checkpoint import load_checkpoint
     from yolov3.evaluate import class_table, headline
-    from yolov3.train import TrainingRun
+    from yolov3.train import TrainingRun, model_to_fine_tune
 
     if options.resume:
+        _refuse(options, [*TRAIN_OPTIONS, "data", "weights", "strict"], "--resume continues a run as it was begun")
         last = Path(options.resume)
         last = last / "last.npz" if os.path.isdir(last) else last
         checkpoint = load_checkpoint(last)
@@ -38,11 +39,12 @@ def train(options):
     if list(train_set.names) != list(validation_set.names):
         raise UserError(f"{data['data']}: the training and the validation part have different classes")
     if options.resume:
-        run = TrainingRun(settings, train_set, validation_set, data)
+        run = TrainingRun(settings, train_set, validation_set, data, checkpoint.model)
         run.resume(checkpoint)
         folder = last.parent
     else:
-        run = TrainingRun(settings, train_set, validation_set, data, options.weights)
+        model = model_to_fine_tune(settings, train_set, options.weights) if options.weights else None
+        run = TrainingRun(settings, train_set, validation_set, data, model)
         folder = new_run_folder(options.project, options.name)
     _say(
         f"{settings.model}: {run.model.parameter_count():,} parameters, {len(train_set)} pictures, results in {folder}"
@@ -57,35 +59,53 @@ def train(options):
     print(folder)
 
 
+# option of `yolov3 train` -> the setting it gives; what is not given keeps TrainSettings' default
+TRAIN_OPTIONS = {
+    "model": "model",
+    "imgsz": "image_size",
+    "epochs": "epochs",
+    "batch": "batch",
+    "lr": "learning_rate",
+    "optimizer": "optimizer",
+    "anchors": "anchors",
+    "augment": "augmentation",
+    "lateral": "lateral",
+    "ignore_thres": "ignore_threshold",
+    "momentum": "momentum",
+    "seed": "seed",
+}
+
+
 def _train_settings(options):
     from yolov3.checkpoint import load_checkpoint
     from yolov3.model import preset
-    from yolov3.train import TrainSettings
+    from yolov3.train_settings import TrainSettings
 
+    values = {TRAIN_OPTIONS[name]: getattr(options, name) for name in TRAIN_OPTIONS if _is_given(options, name)}
     if options.weights:
+        _refuse(options, ["anchors", "lateral"], "--weights brings its own")
         start = load_checkpoint(options.weights)
-        model, lateral, image_size = options.model or start.preset, start.lateral, start.image_size
+        defaults = {"model": start.preset, "lateral": start.lateral, "image_size": start.image_size}
     else:
-        model, lateral = options.model or "yolov3-nano", options.lateral
-        image_size = preset(model)[2]
-    return TrainSettings(
-        model=model,
-        image_size=options.imgsz or image_size,
-        epochs=options.epochs,
-        batch=options.batch,
-        learning_rate=options.lr,
-        optimizer=options.optimizer,
-        anchors=options.anchors,
-        augmentation=options.augment,
-        lateral=lateral,
-        ignore_threshold=options.ignore_thres,
-        seed=options.seed,
-    )
+        defaults = {"image_size": preset(values.get("model", TrainSettings.model))[2]}
+    return TrainSettings(**(defaults | values))
+
+
+def _is_given(options, name):
+    value = getattr(options, name)
+    return value is not None and value is not False
+
+
+def _refuse(options, names, reason):
+    """UserError if one of these options was given: better than to ignore it."""
+    given = next((name for name in names if _is_given(options, name)), None)
+    if given:
+        raise UserError(f"{reason}: leave out --{given.replace('_', '-')}")
 
 
 def _resumed_settings(checkpoint, path):
     """The settings and the data of the run that wrote a checkpoint."""
-    from yolov3.train import TrainSettings
+    from yolov3.train_settings import TrainSettings
 
     try:
         stored = dict(checkpoint.training["settings"])
@@ -159,22 +179,26 @@ def detect(options):
 def anchors(options):
     """Find anchors for a data set."""
     from yolov3.anchors import anchors_by_stride_band, assign_by_rank, format_anchors, kmeans_anchors, network_sizes
-    from yolov3.model import check_image_size
+    from yolov3.model import check_image_size, preset
 
-    height, width = check_image_size(options.imgsz or (416, 416))
-    if options.clusters % 3:
-        raise UserError(f"{options.clusters} anchors cannot be shared by 3 strides: choose a multiple of 3")
+    network, _, size = preset(options.model)
+    height, width = check_image_size(options.imgsz or size)
+    strides = tuple(sorted(network.strides))
+    scales = len(strides)
+    per_scale, rest = divmod(options.clusters or 3 * scales, scales)
+    if rest:
+        raise UserError(f"{scales} strides cannot share {options.clusters} anchors: choose a multiple of {scales}")
     dataset = _open(options.data, "train", options.strict)
     sizes = network_sizes(dataset.records, width, height)
     if options.by == "band":
-        found = anchors_by_stride_band(sizes, options.clusters // 3, options.update, options.seed)
+        found = anchors_by_stride_band(sizes, per_scale, options.update, options.seed, strides=strides)
         groups, average_iou = found.groups, found.average_iou
         for stride, count in found.box_counts.items():
             kept = " (too few: the published anchors stay)" if stride in found.published else ""
             print(f"stride {stride:2}: {count} boxes{kept}")
     else:
-        centres, average_iou = kmeans_anchors(sizes, options.clusters, options.update, options.seed)
-        groups = assign_by_rank(centres)
+        centres, average_iou = kmeans_anchors(sizes, per_scale * scales, options.update, options.seed)
+        groups = assign_by_rank(centres, strides)
     print(f"average IoU of {len(sizes)} boxes with their best anchor, at {height}x{width}: {100 * average_iou:.2f} %")
     print("\n".join(format_anchors(groups)))
 

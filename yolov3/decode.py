@@ -22,6 +22,13 @@ def split_head(head, anchor_count):
     return head.reshape(*head.shape[:3], anchor_count, -1)
 
 
+def cell_corners(head):
+    """The (column, row) of every cell of a head: (rows, columns, 1, 2), ready to be added to all anchors' offsets."""
+    xp = array_module(head)
+    row, column = xp.meshgrid(xp.arange(head.shape[1]), xp.arange(head.shape[2]), indexing="ij")
+    return xp.stack([column, row], axis=-1)[:, :, None].astype(head.dtype)
+
+
 def decode_boxes(head, anchors, stride):
     """The boxes that one head predicts, as fractions of the network input.
 
@@ -31,10 +38,8 @@ def decode_boxes(head, anchors, stride):
     xp = array_module(head)
     _, rows, columns, _ = head.shape
     logits = split_head(head, len(anchors))
-    row, column = xp.meshgrid(xp.arange(rows), xp.arange(columns), indexing="ij")
-    cell = xp.stack([column, row], axis=-1)[:, :, None].astype(head.dtype)  # (rows, columns, 1, 2)
     grid = xp.asarray([columns, rows], head.dtype)
-    centre = (cell + stable_sigmoid(logits[..., 0:2])) / grid
+    centre = (cell_corners(head) + stable_sigmoid(logits[..., 0:2])) / grid
     anchor_fractions = xp.asarray(anchors, head.dtype) / (grid * stride)  # (anchors, 2)
     size = anchor_fractions * xp.exp(xp.minimum(logits[..., 2:4], LARGEST_EXPONENT))
     return xp.concatenate([centre, size], axis=-1)

@@ -4,7 +4,8 @@ import time
 
 from yolov3.data.shapes import ShapesDataset
 from yolov3.progress import progress_bar
-from yolov3.train import TrainingRun, TrainSettings
+from yolov3.train import TrainingRun
+from yolov3.train_settings import TrainSettings
 
 PICTURE_SIZE = 96
 BATCH = 8
@@ -31,7 +32,7 @@ def run_demo(folder, steps, seed):
         augmentation="none",
         seed=seed,
     )
-    run = TrainingRun(settings, train_set, validation_set, {"data": "shapes", "strict": False})
+    run = TrainingRun(settings, train_set, validation_set, {})
     print(
         f"A YOLOv3 of {run.model.parameter_count():,} parameters starts from random numbers: {run.total_steps} steps "
         f"on {len(train_set)} generated pictures of {', '.join(train_set.names)}; {len(validation_set)} more judge it."

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from yolov3.boxes import box_area
+from yolov3.boxes import xyxy_to_cxcywh
 from yolov3.checkpoint import load_checkpoint
 from yolov3.data.files import pictures_in
 from yolov3.draw import draw_boxes, save_image
@@ -16,9 +16,7 @@ from yolov3.image import letterbox, load_image
 from yolov3.model import check_image_size
 from yolov3.postprocess import find_objects
 from yolov3.runs import write_json, write_text, writing
-
-CONFIDENCE = 0.25
-NMS_IOU = 0.45
+from yolov3.thresholds import NMS_IOU, SHOWN_CONFIDENCE
 
 
 @dataclass(frozen=True)
@@ -48,7 +46,7 @@ class Detector:
     Raises UserError for a checkpoint, a size or a picture that cannot be used.
     """
 
-    def __init__(self, weights, image_size=None, confidence=CONFIDENCE, iou_threshold=NMS_IOU):
+    def __init__(self, weights, image_size=None, confidence=SHOWN_CONFIDENCE, iou_threshold=NMS_IOU):
         checkpoint = load_checkpoint(weights)
         self.model, self.names = checkpoint.model, checkpoint.names
         self.image_size = check_image_size(image_size) if image_size else checkpoint.image_size
@@ -70,14 +68,10 @@ def _checked_image(image):
 
 
 def as_detections(found, names):
-    """The boxes of a :class:`yolov3.metrics.PictureDetections` as a list of :class:`Detection`.
-
-    Left out are boxes without area: they lie wholly in the grey of the letterbox.
-    """
+    """The boxes of a :class:`yolov3.metrics.PictureDetections` as a list of :class:`Detection`."""
     return [
         Detection(int(label), names[label], float(score), tuple(map(float, box)))
         for box, score, label in zip(found.boxes_xyxy, found.scores, found.labels, strict=True)
-        if box_area(box) > 0
     ]
 
 
@@ -152,17 +146,13 @@ def _free_name(picture, taken):
 
 
 def _yolo_lines(detections, image_shape):
+    """Lines ``class x y w h score``, the box as fractions of the picture."""
     height, width = image_shape[:2]
     lines = []
     for each in detections:
-        left, top, right, bottom = each.box_xyxy
-        values = (
-            (left + right) / 2 / width,
-            (top + bottom) / 2 / height,
-            (right - left) / width,
-            (bottom - top) / height,
-        )
-        lines.append(" ".join([str(each.class_id), *(f"{value:.6f}" for value in values), f"{each.score:.6f}"]) + "\n")
+        box_cxcywh = xyxy_to_cxcywh(np.array(each.box_xyxy)) / (width, height, width, height)
+        numbers = " ".join(f"{value:.6f}" for value in (*box_cxcywh, each.score))
+        lines.append(f"{each.class_id} {numbers}\n")
     return "".join(lines)
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from yolov3.boxes import intersection_area
 from yolov3.errors import UserError
 from yolov3.runs import write_file
 
@@ -78,33 +79,26 @@ def draw_boxes(image, boxes_xyxy, labels, scores=None, names=None, truth_boxes_x
     return np.asarray(canvas).copy()
 
 
-def picture_grid(images, columns, captions=None, gap=6):
+def picture_grid(images, columns, gap=6):
     """Pictures side by side on white, row by row: ``(height, width, 3)`` uint8.
 
     Each of ``images`` is ``(height, width, 3)`` uint8 of any size and is centred in a cell that holds the
-    largest; ``columns`` says how many stand in a row, ``captions`` is a text under each, ``gap`` the
-    white around them in pixels.  ValueError without pictures or columns.
+    largest; ``columns`` says how many stand in a row, ``gap`` is the white around them in pixels.
+    ValueError without pictures or columns.
     """
-    from PIL import Image, ImageDraw
+    from PIL import Image
 
     if not images or columns < 1:
         raise ValueError(f"a grid of {len(images)} pictures in {columns} columns: give at least one of each")
-    font = _font(SMALLEST_FONT + 3)
-    caption_height = 0 if captions is None else _text_size("Ag", font)[1] + gap
     cell_width = max(image.shape[1] for image in images) + gap
-    picture_height = max(image.shape[0] for image in images)
-    cell_height = picture_height + caption_height + gap
+    cell_height = max(image.shape[0] for image in images) + gap
     columns, rows = min(columns, len(images)), -(-len(images) // columns)
     canvas = Image.new("RGB", (columns * cell_width + gap, rows * cell_height + gap), WHITE)
-    draw = ImageDraw.Draw(canvas)
     for index, image in enumerate(images):
         left, top = gap + index % columns * cell_width, gap + index // columns * cell_height
         height, width = image.shape[:2]
-        place = (left + (cell_width - gap - width) // 2, top + (picture_height - height) // 2)
+        place = (left + (cell_width - gap - width) // 2, top + (cell_height - gap - height) // 2)
         canvas.paste(Image.fromarray(image), place)
-        if captions is not None:
-            text = _shortened(captions[index], font, cell_width - gap)
-            draw.text((left + (cell_width - gap) // 2, top + picture_height + 2), text, BLACK, font, anchor="ma")
     return np.asarray(canvas).copy()
 
 
@@ -182,18 +176,13 @@ def _draw_tag(draw, rectangle, text, colour, size, taken):
         x, y = min(max(x, 0), size[0] - width), min(max(y, 0), size[1] - height)
         tags.append((x, y, x + width, y + height))
     # The first place among those that hide the least of other tags.
-    tag = min(tags, key=lambda place: sum(_shared_area(place, other) for other in taken))
+    hidden = intersection_area(np.array(tags)[:, None], np.array(taken).reshape(1, -1, 4))  # (places, tags)
+    tag = tags[hidden.sum(axis=1).argmin()]
     taken.append(tag)
     draw.rectangle((tag[0], tag[1], tag[2] - 1, tag[3] - 1), fill=colour)
     # Black or white, whichever differs more in brightness (the weights of ITU-R BT.601).
     brightness = 0.299 * colour[0] + 0.587 * colour[1] + 0.114 * colour[2]
     draw.text((tag[0] + 2, tag[1] + 2), text, BLACK if brightness > 110 else WHITE, font, anchor="lt")
-
-
-def _shared_area(box_a_xyxy, box_b_xyxy):
-    width = min(box_a_xyxy[2], box_b_xyxy[2]) - max(box_a_xyxy[0], box_b_xyxy[0])
-    height = min(box_a_xyxy[3], box_b_xyxy[3]) - max(box_a_xyxy[1], box_b_xyxy[1])
-    return max(width, 0) * max(height, 0)
 
 
 @lru_cache(maxsize=16)
@@ -206,12 +195,3 @@ def _font(size):
 def _text_size(text, font):
     left, top, right, bottom = font.getbbox(text, anchor="lt")
     return round(right - left), round(bottom - top)
-
-
-def _shortened(text, font, width):
-    """The text, or as much of it as fits into ``width`` pixels, with an ellipsis."""
-    if _text_size(text, font)[0] <= width:
-        return text
-    while text and _text_size(text + "...", font)[0] > width:
-        text = text[:-1]
-    return text + "..." if text else ""

@@ -8,11 +8,8 @@ from yolov3.coco_metrics import CocoResult, coco_average_precision
 from yolov3.data.batches import evaluation_batches
 from yolov3.metrics import PictureDetections, PictureTruth
 from yolov3.postprocess import find_objects
+from yolov3.thresholds import EVALUATION_CONFIDENCE, NMS_IOU
 from yolov3.voc_metrics import VocResult, voc_average_precision
-
-# Low on purpose: average precision looks at the whole curve, also at its unsure end (spec 8).
-EVALUATION_CONFIDENCE = 0.005
-NMS_IOU = 0.45
 
 
 @dataclass(frozen=True)
@@ -36,7 +33,7 @@ def evaluate(
     The model is left in evaluation mode.
     """
     detections = []
-    for images, frames, _ in evaluation_batches(dataset, image_size, batch):
+    for images, frames in evaluation_batches(dataset, image_size, batch):
         detections += find_objects(model, images, frames, confidence, iou_threshold)
         if progress is not None:
             progress(len(frames))
@@ -45,7 +42,9 @@ def evaluate(
 
 def score(detections, dataset):
     """:class:`Evaluation` of the detections of every picture of ``dataset``, in its order."""
-    truths = [PictureTruth(each.boxes_xyxy, each.labels, each.difficult, each.crowd) for each in dataset.records]
+    truths = [
+        PictureTruth(each.boxes_xyxy, each.labels, each.difficult, each.crowd, each.areas) for each in dataset.records
+    ]
     classes = len(dataset.names)
     voc = voc_average_precision(detections, truths, classes)
     return Evaluation(detections, voc, coco_average_precision(detections, truths, classes))

@@ -54,10 +54,12 @@ def yolo_loss(heads, truths, anchors, strides, settings=None, squared_xy=False):
     """
     settings = settings or TargetSettings()
     net_size = (heads[0].shape[2] * strides[0], heads[0].shape[1] * strides[0])  # width, height in pixels
-    fine_to_coarse = np.concatenate(anchors[::-1])  # the original's order, which decides between equal fits
-    best = best_anchors(truths, fine_to_coarse, net_size)
+    # All anchors in the original's order, fine to coarse, which decides between equal fits.  The heads come coarse to
+    # fine: with three anchors each, those of stride 32 are numbers 6 to 8, of stride 16 3 to 5, of stride 8 0 to 2.
+    all_anchors = np.concatenate(anchors[::-1])
+    best = best_anchors(truths, all_anchors, net_size)
     terms, positives = [], []
-    first_anchor = len(fine_to_coarse)
+    first_anchor = len(all_anchors)
     for head, group, stride in zip(heads, anchors, strides, strict=True):
         first_anchor -= len(group)
         targets = scale_targets(head.data, truths, group, stride, first_anchor, best, settings)

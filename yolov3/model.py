@@ -50,7 +50,7 @@ class DetectionNetwork(DarknetNetwork):
         groups = (tuple(map(tuple, group.tolist())) for group in self.anchors)
         return dict(zip(self.strides, groups, strict=True))
 
-    def start_calm(self, convolutions, rng):
+    def initialise_outputs(self, convolutions, rng):
         """First values of the output convolutions: small weights, and an objectness of about 2 % everywhere."""
         for convolution, group in zip(convolutions, self.anchors, strict=True):
             shape = convolution.weight.shape
@@ -101,7 +101,7 @@ class YOLOv3(DetectionNetwork):
         self.backbone = Darknet53(blocks, width, max_channels, rng=rng)
         self.pyramid = FeaturePyramid(self.backbone.channels[3:], self.outputs(), lateral, pairs, rng=rng)
         branches = (self.pyramid.branch_32, self.pyramid.branch_16, self.pyramid.branch_8)
-        self.start_calm([branch.output for branch in branches], rng)
+        self.initialise_outputs([branch.output for branch in branches], rng)
 
     def forward(self, images):
         return self.pyramid(*self.backbone(images))
@@ -130,7 +130,7 @@ class YOLOv3Tiny(DetectionNetwork):
         self.top_down = TopDown(narrow, narrow, rng=rng)
         self.expand_16 = ConvBlock(self.top_down.outputs, narrow, 3, rng=rng)
         self.output_16 = nn.Conv2d(narrow, self.outputs()[1], 1, rng=rng)
-        self.start_calm([self.output_32, self.output_16], rng)
+        self.initialise_outputs([self.output_32, self.output_16], rng)
 
     def forward(self, images):
         x = images

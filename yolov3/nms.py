@@ -3,9 +3,10 @@
 import numpy as np
 
 from yolov3.boxes import iou_xyxy
+from yolov3.thresholds import NMS_IOU
 
 
-def non_maximum_suppression(boxes_xyxy, scores, labels, iou_threshold=0.45):
+def non_maximum_suppression(boxes_xyxy, scores, labels, iou_threshold=NMS_IOU):
     """Indices of the boxes to keep, best score first.
 
     Class by class: take the best-scoring box, drop every other box of that class whose IoU with it is *greater*

@@ -3,8 +3,8 @@
 import numpy as np
 
 from yolov3.draw import draw_boxes, picture_grid, save_image
+from yolov3.thresholds import SHOWN_CONFIDENCE
 
-SHOWN_CONFIDENCE = 0.25
 ROWS, MOST_COLUMNS, GRID_WIDTH = 3, 4, 1920  # of the grid; its width in pixels, about
 SMALLEST_SIDE = 288  # smaller pictures are enlarged, so that names and scores can be read
 LARGEST_SIDE = 640  # larger pictures are shrunk, or a dozen photographs would be a file of 100 megapixels

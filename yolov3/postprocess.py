@@ -3,11 +3,16 @@
 import numpy as np
 
 from minidl import Tensor, no_grad, one_blas_thread
-from yolov3.boxes import clip_boxes
+from yolov3.boxes import box_area, clip_boxes
 from yolov3.decode import decode
 from yolov3.errors import UserError
 from yolov3.metrics import PictureDetections
 from yolov3.nms import non_maximum_suppression
+
+# An untrained network thinks everything possible: at 416, 80 classes make 800,000 candidates in a single picture, and
+# suppression would take minutes.  Only so many of the surest go into it, and only so many come out.
+MOST_CANDIDATES = 3000
+MOST_DETECTIONS = 300
 
 
 def predict(model, images):
@@ -41,15 +46,18 @@ def find_objects(model, images, frames, confidence, iou_threshold):
     """The objects in a batch of letterboxed pictures: a list of :class:`PictureDetections`, surest first.
 
     ``frames``: the pictures' :class:`yolov3.image.Letterbox`.  Boxes are in pixels of the picture and end at its
-    border (one that lies wholly beyond it, in the grey of the letterbox, has no area).  ``confidence`` and
-    ``iou_threshold`` as in :func:`select` and :func:`non_maximum_suppression`.
+    border; one that lies wholly beyond it, in the grey of the letterbox, is left out.  ``confidence`` and
+    ``iou_threshold`` as in :func:`select` and :func:`non_maximum_suppression`, which sees the MOST_CANDIDATES surest
+    pairs of a picture; at most MOST_DETECTIONS remain.
     """
     predictions = predict(model, images)
     found = []
     for index, frame in enumerate(frames):
         boxes_cxcywh, scores, labels = select(predictions, index, confidence)
-        boxes_xyxy = frame.to_picture(boxes_cxcywh)
+        surest = np.argsort(-scores, kind="stable")[:MOST_CANDIDATES]
+        boxes_xyxy, scores, labels = frame.to_picture(boxes_cxcywh[surest]), scores[surest], labels[surest]
         kept = non_maximum_suppression(boxes_xyxy, scores, labels, iou_threshold)
-        boxes_xyxy = clip_boxes(boxes_xyxy[kept], frame.picture_width, frame.picture_height)
-        found.append(PictureDetections(boxes_xyxy, scores[kept], labels[kept]))
+        boxes_xyxy = clip_boxes(boxes_xyxy, frame.picture_width, frame.picture_height)
+        kept = kept[box_area(boxes_xyxy[kept]) > 0][:MOST_DETECTIONS]
+        found.append(PictureDetections(boxes_xyxy[kept], scores[kept], labels[kept]))
     return found

@@ -12,7 +12,7 @@ import numpy as np
 
 from minidl.device import array_module
 from yolov3.boxes import cxcywh_to_xyxy, iou_wh, iou_xyxy
-from yolov3.decode import decode_boxes
+from yolov3.decode import cell_corners, decode_boxes
 
 
 @dataclass(frozen=True)
@@ -97,15 +97,13 @@ def scale_targets(head, truths, anchors, stride, first_anchor, best, settings):
     one_hot = box_cxcywh[..., 4:].astype(int) == xp.arange(classes)
     class_target = xp.where(by_overlap[..., None], one_hot, class_target).astype(head.dtype)
 
-    row, column = xp.meshgrid(xp.arange(rows), xp.arange(columns), indexing="ij")
-    cell = xp.stack([column, row], axis=-1)[:, :, None]  # (rows, columns, 1, 2)
     grid = xp.asarray([columns, rows], head.dtype)
     sizes = xp.where(positive[..., None], box_cxcywh[..., 2:4], 1)  # 1 where there is none: its logarithm is harmless
     weight = 2 - sizes[..., 0] * sizes[..., 1] if settings.weigh_by_size else xp.ones(shape)
     return ScaleTargets(
         positive=positive,
         negative=~positive & ~overlapping,
-        offset=(box_cxcywh[..., 0:2] * grid - cell).astype(head.dtype),
+        offset=(box_cxcywh[..., 0:2] * grid - cell_corners(head)).astype(head.dtype),
         log_size=xp.log(sizes * (grid * stride) / xp.asarray(anchors, head.dtype)).astype(head.dtype),
         box_weight=(weight * positive).astype(head.dtype),
         classes=class_target,
@@ -129,14 +127,18 @@ def _claimed_slots(truths, best, first_anchor, shape):
 def _best_overlap(boxes_cxcywh, truths):
     """Each predicted box's largest IoU with a truth of its picture, and that truth's number in the whole batch.
 
-    boxes_cxcywh (batch, rows, columns, anchors, 4) -> two arrays (batch, rows, columns, anchors).
+    boxes_cxcywh (batch, rows, columns, anchors, 4) -> two arrays (batch, rows, columns, anchors).  Truth by truth:
+    all at once would need (batch, predictions, truths) numbers, gigabytes where pictures hold hundreds of objects.
     """
     xp = array_module(truths)
     batch, count = truths.shape[:2]
     shape = boxes_cxcywh.shape[:-1]
-    predicted = cxcywh_to_xyxy(boxes_cxcywh).reshape(batch, -1, 1, 4)
-    true = cxcywh_to_xyxy(truths[..., :4]).reshape(batch, 1, count, 4)
-    iou = iou_xyxy(predicted, true)  # (batch, predictions, truths); padding has no area, so IoU 0
-    nearest = iou.argmax(axis=-1)
-    best = xp.take_along_axis(iou, nearest[..., None], axis=-1)[..., 0]
+    predicted = cxcywh_to_xyxy(boxes_cxcywh).reshape(batch, -1, 4)
+    true = cxcywh_to_xyxy(truths[..., :4])  # (batch, count, 4); padding has no area, so IoU 0
+    best = xp.zeros(predicted.shape[:2], predicted.dtype)
+    nearest = xp.zeros(predicted.shape[:2], int)
+    for truth in range(count):
+        iou = iou_xyxy(predicted, true[:, truth : truth + 1])  # (batch, predictions)
+        nearest = xp.where(iou > best, truth, nearest)
+        best = xp.maximum(iou, best)
     return best.reshape(shape), (nearest + xp.arange(batch)[:, None] * count).reshape(shape)

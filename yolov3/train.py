@@ -4,7 +4,7 @@ import csv
 import io
 import math
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -13,22 +13,18 @@ from minidl import Tensor, one_blas_thread, schedules
 from minidl.optim import SGD, Adam, decay_groups
 from yolov3.anchors import anchors_by_stride_band, network_sizes
 from yolov3.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from yolov3.data import augment
 from yolov3.data.batches import TrainingBatches
 from yolov3.errors import UserError
 from yolov3.evaluate import evaluate
-from yolov3.fpn import LATERALS
 from yolov3.loss import LossTerms, yolo_loss
-from yolov3.model import build_model, check_image_size, preset
+from yolov3.model import build_model, preset
 from yolov3.pictures import prediction_grid
 from yolov3.plots import plot_training_curves
 from yolov3.postprocess import predict
 from yolov3.runs import write_text
 from yolov3.targets import TargetSettings
+from yolov3.train_settings import AUGMENTATIONS
 
-AUGMENTATIONS = {"none": augment.NONE, "recipe": augment.RECIPE, "original": augment.ORIGINAL}
-OPTIMIZERS = ("adam", "sgd")
-ANCHOR_CHOICES = ("band", "published")
 WARM_UP_STEPS = 50
 CLEAN_SHARE = 0.05  # of the steps, at the end, without augmentation
 FINAL_RATE = 0.01  # of the learning rate, at the end of the cosine
@@ -36,59 +32,19 @@ VALIDATIONS = 20  # over the whole run, about
 COLUMNS = ("epoch", "step", "loss", *LossTerms.names, "learning_rate", "seconds", "mAP50", "mAP50_95")
 
 
-@dataclass(frozen=True)
-class TrainSettings:
-    """Everything that a training run depends on, beside the data.
-
-    model: a preset; image_size: (height, width); epochs; batch; learning_rate; optimizer: ``adam``, or ``sgd`` with
-    momentum 0.9 and decay 5e-4 on the weights; anchors: ``band`` finds them in the training boxes by stride band,
-    ``published`` takes YOLOv3's; augmentation: a name in AUGMENTATIONS; lateral: ``concat`` or ``add``;
-    ignore_threshold: of :class:`yolov3.targets.TargetSettings`; seed.
-    """
-
-    model: str = "yolov3-nano"
-    image_size: tuple = (192, 256)
-    epochs: int = 41
-    batch: int = 8
-    learning_rate: float = 3e-3
-    optimizer: str = "adam"
-    anchors: str = "band"
-    augmentation: str = "recipe"
-    lateral: str = "concat"
-    ignore_threshold: float = 0.7
-    seed: int = 0
-
-    def __post_init__(self):
-        preset(self.model)
-        check_image_size(self.image_size)
-        for name in ("epochs", "batch"):
-            if getattr(self, name) < 1:
-                raise UserError(f"{name} must be at least 1, not {getattr(self, name)}")
-        if not 0 < self.learning_rate < math.inf:
-            raise UserError(f"the learning rate must be a positive number, not {self.learning_rate}")
-        choices = {
-            "optimizer": OPTIMIZERS,
-            "anchors": ANCHOR_CHOICES,
-            "augmentation": AUGMENTATIONS,
-            "lateral": LATERALS,
-        }
-        for name, allowed in choices.items():
-            if getattr(self, name) not in allowed:
-                raise UserError(f"unknown {name} {getattr(self, name)!r}: choose one of {', '.join(allowed)}")
-
-
 class TrainingRun:
     """One run: the network, the optimiser, the batches, and where it stands.
 
     ``train_set`` and ``validation_set`` are data sets with the same classes; ``data`` (JSON values) says what data
-    sets these were, for a resumed run to open them again; ``start`` is a checkpoint whose weights to begin with
-    (fine-tuning); :meth:`resume` continues a run instead.  Raises UserError where these do not fit together.
+    sets these were, for a resumed run to open them again; ``model`` is the network to train, :func:`fresh_model` by
+    default.  :meth:`resume` continues a run.  Raises UserError where these do not fit together.
     """
 
-    def __init__(self, settings, train_set, validation_set, data, start=None):
+    def __init__(self, settings, train_set, validation_set, data, model=None):
         self.settings, self.data = settings, data
         self.train_set, self.validation_set = train_set, validation_set
-        self.model = _first_model(settings, train_set) if start is None else _started_model(settings, train_set, start)
+        self.model = model or fresh_model(settings, train_set)
+        self.model.configure_batchnorm(momentum=settings.momentum)
         self.optimizer = _make_optimizer(settings, self.model)
         self.batches = TrainingBatches(
             train_set, settings.image_size, settings.batch, AUGMENTATIONS[settings.augmentation], settings.seed
@@ -102,12 +58,13 @@ class TrainingRun:
         self.best = -1.0  # best mAP@0.5 so far
 
     def resume(self, checkpoint):
-        """Continue where a checkpoint of a run with these settings stands.  Raises UserError if the data changed."""
+        """Continue where a checkpoint of a run with these settings stands; the run must have been made with its model.
+
+        Raises UserError if the data changed.
+        """
         before, now = ", ".join(checkpoint.names), ", ".join(self.train_set.names)
         if before != now:
             raise UserError(f"the data changed since the run began: its classes are {now}, not {before}")
-        self.model = checkpoint.model  # also for its anchors
-        self.optimizer = _make_optimizer(self.settings, self.model)
         progress = checkpoint.training
         try:
             self.optimizer.load_state_dict(checkpoint.optimizer)
@@ -160,7 +117,7 @@ class TrainingRun:
         try:  # the last loss was that of the weights before the last step
             predict(self.model, batch.images)
         except UserError as error:
-            raise self._diverged("the network's output", "infinite", step) from error
+            raise self._diverged("the network's output", "infinite or NaN", step) from error
         seconds = round(time.perf_counter() - begin, 2)
         return {
             "epoch": self.epoch + 1,
@@ -224,7 +181,7 @@ class TrainingRun:
         )
 
 
-def _first_model(settings, train_set):
+def fresh_model(settings, train_set):
     """A fresh network with anchors as the settings ask for."""
     anchors = None
     if settings.anchors == "band":
@@ -235,8 +192,8 @@ def _first_model(settings, train_set):
     return build_model(settings.model, len(train_set.names), anchors, settings.lateral, settings.seed)
 
 
-def _started_model(settings, train_set, start):
-    """The network of a checkpoint, to train on; its classes must be those of the data."""
+def model_to_fine_tune(settings, train_set, start):
+    """The network of the checkpoint ``start``, to train on; its classes must be those of the data."""
     checkpoint = load_checkpoint(start)
     if list(checkpoint.names) != list(train_set.names):
         raise UserError(

@@ -8,8 +8,9 @@ def leaky_relu(x, slope=0.1):
     """``x if x > 0 else slope * x``, any shape.
 
     Darknet's slope is 0.1 (spec 3.3).  Where the input is negative the gradient shrinks but does not die;
-    at exactly 0 it is ``slope``.
+    at exactly 0 it is ``slope``.  Raises ValueError for a slope outside 0 to 1.
     """
+    check_slope(slope, "leaky_relu")
     kernels = kernels_for(x.data)
     y = kernels.leaky_relu(x.data, slope)
 
@@ -17,6 +18,12 @@ def leaky_relu(x, slope=0.1):
         return (kernels.leaky_relu_grad(grad, y, slope),)
 
     return Tensor.from_operation(y, (x,), backward, "leaky_relu")
+
+
+def check_slope(slope, operation):
+    """ValueError unless ``0 <= slope <= 1``: only then is leaky ReLU the larger of ``x`` and ``slope * x``."""
+    if not 0 <= slope <= 1:
+        raise ValueError(f"{operation}: the slope must lie between 0 and 1, not {slope}")
 
 
 def sigmoid(x):

@@ -2,6 +2,7 @@
 
 from minidl.device import kernels_for
 from minidl.kernels.batchnorm_rules import STANDARD
+from minidl.ops.activation import check_slope
 from minidl.tensor import Tensor
 
 
@@ -20,6 +21,7 @@ def batchnorm(x, gamma, beta, mean=None, variance=None, rule=STANDARD, slope=1.0
 
     Saved for backward: x and y, both alive anyway as the neighbours' outputs.  Notes C1; spec 3.2.
     """
+    check_slope(slope, "batchnorm")
     kernels = kernels_for(x.data)
     if mean is None:
         y, mean, variance = kernels.batchnorm_train(x.data, gamma.data, beta.data, rule, slope)

@@ -10,11 +10,17 @@ def maxpool2d(x, size, stride=1, padding=None):
 
     ``padding`` is the *total* number of rows and of columns added, half of it (rounded down) left and top; the
     default ``size - 1`` is the original's.  Added places never win.  ``out = (in + padding - size) // stride + 1``.
-    Backward: the winner alone receives the gradient; saved is which cell won.  Notes B4; spec 3.4.
+    NaN wins over every number, so that it shows.  Backward: the winner alone receives the gradient; saved is which
+    cell won.  Notes B4; spec 3.4.
     """
     whole_number(size, "maxpool2d: size", least=1)
     whole_number(stride, "maxpool2d: stride", least=1)
     padding = size - 1 if padding is None else whole_number(padding, "maxpool2d: padding", least=0)
+    if padding > 2 * (size - 1):
+        raise ValueError(
+            f"maxpool2d: padding {padding} makes {size}x{size} windows of nothing but padding; "
+            f"give at most {2 * (size - 1)}"
+        )
     image_size = x.shape[1:3]
     if min(window_count(each, size, stride, padding) for each in image_size) < 1:
         raise ValueError(f"maxpool2d: a {size}x{size} window does not fit into {image_size[0]}x{image_size[1]}")

@@ -77,3 +77,12 @@ def test_everything_stays_finite_at_a_thousand(dtype):
         assert np.isfinite(x.grad).all()
     np.testing.assert_array_equal(Tensor(values).sigmoid().data, [[0, 0.5, 1], [1, 1, 0]])
     np.testing.assert_array_equal(Tensor(values).softmax().data, [[0, 0, 1], [0.5, 0.5, 0]])
+
+
+@pytest.mark.parametrize("slope", [-0.1, 1.5, float("nan")])
+def test_slopes_for_which_the_larger_of_two_is_not_leaky_relu(slope):
+    x = Tensor(np.ones((1, 2), np.float32))
+    with pytest.raises(ValueError, match="slope must lie between 0 and 1"):
+        ops.leaky_relu(x, slope)
+    with pytest.raises(ValueError, match="slope must lie between 0 and 1"):
+        ops.batchnorm(x, Tensor(np.ones(2)), Tensor(np.zeros(2)), slope=slope)

@@ -63,6 +63,26 @@ def test_padding_never_wins_over_negative_numbers():
     np.testing.assert_array_equal(y.data, np.full((1, 3, 3, 1), -5.0))
 
 
+def test_nan_wins_so_that_it_shows():
+    nan = np.nan
+    image = [[1, nan, 2, -np.inf], [nan, 3, 4, 5], [nan, nan, 6, 7], [nan, nan, 8, nan]]
+    x = Tensor(np.array(image).reshape(1, 4, 4, 1), requires_grad=True)
+    y = ops.maxpool2d(x, 2, stride=2, padding=0)
+    np.testing.assert_array_equal(y.data[0, :, :, 0], [[nan, 5], [nan, nan]])
+    y.backward(np.array([1.0, 10, 100, 1000]).reshape(1, 2, 2, 1))
+    wanted = [[0, 1, 0, 0], [0, 0, 0, 10], [100, 0, 0, 0], [0, 0, 0, 1000]]  # of several the first
+    np.testing.assert_array_equal(x.grad[0, :, :, 0], wanted)
+
+
+def test_nan_wins_in_every_place_of_a_window():
+    for place in np.ndindex(3, 3):
+        x = np.arange(9.0).reshape(1, 3, 3, 1)
+        x[0, *place, 0] = np.nan
+        # One window around each pixel: those around the place and its neighbours hold it.
+        neighbours = [[max(abs(place[0] - i), abs(place[1] - j)) <= 1 for j in range(3)] for i in range(3)]
+        np.testing.assert_array_equal(np.isnan(ops.maxpool2d(Tensor(x), 3).data[0, :, :, 0]), neighbours)
+
+
 def test_tiny_yolos_window_of_two_keeps_the_size():
     assert ops.maxpool2d(Tensor(np.zeros((1, 13, 13, 4))), 2, stride=1).shape == (1, 13, 13, 4)
     assert ops.maxpool2d(Tensor(np.zeros((1, 13, 13, 4))), 2, stride=2).shape == (1, 7, 7, 4)
@@ -78,6 +98,15 @@ def test_against_scipy():
 def test_window_that_does_not_fit_is_refused():
     with pytest.raises(ValueError, match="maxpool2d: a 4x4 window does not fit into 3x9"):
         ops.maxpool2d(Tensor(np.ones((1, 3, 9, 1))), 4, 1, 0)
+
+
+@pytest.mark.parametrize(("size", "most"), [(1, 0), (2, 2), (3, 4)])
+@pytest.mark.parametrize("stride", [1, 2])
+def test_windows_of_nothing_but_padding_are_refused(size, most, stride):
+    x = Tensor(numbers(1, 5, 4, 1))
+    assert np.isfinite(ops.maxpool2d(x, size, stride, most).data).all()
+    with pytest.raises(ValueError, match=rf"maxpool2d: padding {most + 1} .* give at most {most}"):
+        ops.maxpool2d(x, size, stride, most + 1)
 
 
 @pytest.mark.parametrize(

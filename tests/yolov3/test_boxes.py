@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from yolov3.boxes import box_area, clip_boxes, cxcywh_to_xyxy, iou_wh, iou_xyxy, xyxy_to_cxcywh
+from yolov3.boxes import box_area, clip_boxes, cxcywh_to_xyxy, intersection_area, iou_wh, iou_xyxy, xyxy_to_cxcywh
 
 
 def boxes(*rows):
@@ -56,6 +56,32 @@ def test_area():
 
 
 @pytest.mark.parametrize(
+    ("other", "area"),
+    [
+        ([0, 0, 4, 5], 20),
+        ([-9, -9, 9, 9], 20),  # one inside the other
+        ([3, 2, 6, 9], 1 * 3),
+        ([4, 0, 8, 5], 0),  # touching
+        ([9, 9, 10, 10], 0),  # apart in both directions: not the product of two negative sides
+        ([3, 4, 2, 9], 0),  # right of its own right side
+    ],
+)
+def test_intersection_by_hand(other, area):
+    assert intersection_area(boxes([0, 0, 4, 5]), boxes(other)).tolist() == [area]
+    assert intersection_area(boxes(other), boxes([0, 0, 4, 5])).tolist() == [area]
+
+
+def test_intersection_counts_the_pixels_in_both_boxes():
+    rng = np.random.default_rng(2)
+    corners = np.sort(rng.integers(0, 12, (9, 2, 2)), axis=1).reshape(9, 4)
+    drawn = np.zeros((9, 12, 12), bool)
+    for mask, (left, top, right, bottom) in zip(drawn, corners, strict=True):
+        mask[top:bottom, left:right] = True
+    shared = intersection_area(corners[:, None], corners[None, :])
+    np.testing.assert_array_equal(shared, (drawn[:, None] & drawn[None, :]).sum(axis=(2, 3)))
+
+
+@pytest.mark.parametrize(
     ("other", "overlap"),
     [
         ([0, 0, 4, 4], 1),
@@ -98,6 +124,7 @@ def test_no_boxes_at_all():
     none = np.zeros((0, 4), np.float32)
     assert iou_xyxy(none[:, None], boxes([0, 0, 1, 1])[None]).shape == (0, 1)
     assert iou_xyxy(none, none).shape == (0,)
+    assert intersection_area(none[:, None], boxes([0, 0, 1, 1])[None]).shape == (0, 1)
     assert clip_boxes(none, 5, 5).shape == (0, 4)
     assert box_area(none).shape == (0,)
 

@@ -10,6 +10,7 @@ import pytest
 
 from minidl.optim import Adam
 from minidl.serialize import load, save
+from tests.yolov3.refusals import refusal_of
 from yolov3.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from yolov3.errors import UserError
 from yolov3.model import build_model
@@ -59,12 +60,7 @@ def test_nothing_else_is_needed_to_load_one(checkpoint):
 
 def refusal(path):
     """The sentence with which a file is refused."""
-    with pytest.raises(UserError) as error:
-        load_checkpoint(path)
-    sentence = str(error.value)
-    assert str(path) in sentence
-    assert "\n" not in sentence
-    return sentence
+    return refusal_of(load_checkpoint, path)
 
 
 def test_what_is_no_file(tmp_path, checkpoint):

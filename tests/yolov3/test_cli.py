@@ -11,6 +11,7 @@ import pytest
 from tests.conftest import PROJECT
 from yolov3 import commands
 from yolov3.cli import build_parser
+from yolov3.train_settings import TrainSettings
 
 COMMANDS = ("demo", "train", "val", "detect", "anchors", "check-data", "download", "info")
 
@@ -65,14 +66,22 @@ def test_documented_defaults_are_the_real_ones():
         return vars(build_parser().parse_args(arguments))
 
     train = options("train")
-    expected = {"epochs": 41, "batch": 8, "lr": 0.003, "seed": 0, "device": "auto", "project": "runs/train"}
-    assert {name: train[name] for name in expected} == expected
-    assert (train["imgsz"], train["name"], train["ignore_thres"]) == (None, "exp", 0.7)
+    assert (train["device"], train["project"], train["name"]) == ("auto", "runs/train", "exp")
     detect = options("detect", "a.jpg", "--weights", "last.npz")
     assert (detect["conf_thres"], detect["iou_thres"], detect["project"]) == (0.25, 0.45, "runs/detect")
     val = options("val", "--data", "x", "--weights", "last.npz")
     assert (val["conf_thres"], val["split"], val["project"]) == (0.005, "val", "runs/val")
     assert options("demo")["steps"] == 1000
+
+
+def test_documented_defaults_of_training_are_those_of_its_settings():
+    assert commands.TRAIN_OPTIONS.keys() <= vars(build_parser().parse_args(["train"])).keys()
+    parser = next(action for action in build_parser()._actions if action.choices).choices["train"]
+    help_of = {action.dest: action.help for action in parser._actions}
+    for option, setting in commands.TRAIN_OPTIONS.items():
+        if option != "imgsz":  # which depends on the preset
+            value = str(getattr(TrainSettings, setting))
+            assert f"(default {value})" in help_of[option] or f"{value} (default" in help_of[option], option
 
 
 @pytest.mark.parametrize(("text", "size"), [("416", (416, 416)), ("192x256", (192, 256)), ("64X32", (64, 32))])
@@ -271,3 +280,32 @@ def test_a_refusal_as_seen_from_a_terminal(tmp_path):
     assert done.stderr.startswith("yolov3 check-data: absent: no such file or folder")
     assert done.stderr.count("\n") == 1
     assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "option"),
+    [
+        (("--resume", "x", "--epochs", "3"), "--epochs"),
+        (("--resume", "x", "--data", "shapes"), "--data"),
+        (("--resume", "x", "--ignore-thres", "0.5"), "--ignore-thres"),
+        (("--resume", "x", "--seed", "0"), "--seed"),
+        (("--resume", "x", "--strict"), "--strict"),
+        (("--weights", "x", "--data", "shapes", "--anchors", "published"), "--anchors"),
+        (("--weights", "x", "--data", "shapes", "--lateral", "add"), "--lateral"),
+    ],
+)
+def test_an_option_that_would_be_ignored_is_refused(refused, arguments, option):
+    refused("train", *arguments, says=[f"leave out {option}"])
+
+
+def test_anchors_for_a_network_with_two_strides(succeeds):
+    outcome = succeeds("anchors", "--data", "shapes", "--model", "yolov3-tiny", "--by", "rank", "--imgsz", "96")
+    assert outcome.lines[-2].startswith("{16: ((")
+    assert "32: ((" in outcome.lines[-2]
+    assert outcome.lines[-1].count(",") == 2 * 6 - 1
+
+
+def test_anchors_that_cannot_be_shared(refused):
+    refused(
+        "anchors", "--data", "shapes", "--model", "yolov3-tiny", "--clusters", "9", says=["2 strides", "multiple of 2"]
+    )

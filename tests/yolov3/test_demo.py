@@ -66,3 +66,8 @@ def test_the_same_seed_the_same_demo(tmp_path):
         run_demo(tmp_path / name, 1, seed)
     losses = [load_checkpoint(tmp_path / name / "last.npz").training["rows"][-1]["loss"] for name in "abc"]
     assert losses[0] == losses[1] != losses[2]
+
+
+def test_an_interrupted_demo_cannot_be_resumed(yolov3, refused, in_tmp_path):
+    yolov3("demo", "--steps", "2")
+    refused("train", "--resume", "runs/demo/exp", says=["holds no training run to resume"])

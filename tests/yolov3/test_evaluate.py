@@ -31,6 +31,7 @@ class RedPictures:
                     labels=np.zeros(1, int),
                     difficult=np.array([index in difficult]),
                     crowd=np.zeros(1, bool),
+                    areas=np.ones(1),
                 )
             )
 

@@ -7,7 +7,7 @@ from minidl import Tensor
 from yolov3.decode import Predictions
 from yolov3.image import Letterbox
 from yolov3.model import build_model
-from yolov3.postprocess import find_objects, predict, select
+from yolov3.postprocess import MOST_DETECTIONS, find_objects, predict, select
 
 
 class FixedHead:
@@ -90,3 +90,16 @@ def test_the_surest_come_first(confidence):
     (found,) = find_objects(model, images, [Letterbox.fit(64, 64, 64, 64)], confidence, 0.45)
     assert (np.diff(found.scores) <= 0).all()
     assert (found.scores > confidence).all()
+
+
+def test_an_untrained_network_of_many_classes_ends_soon():
+    # Every one of 507 boxes thinks all 80 classes possible: 40,560 pairs, none of which suppresses another.
+    rng = np.random.default_rng(0)
+    head = np.concatenate([rng.normal(0, 0.1, (1, 13, 13, 2)), np.full((1, 13, 13, 2), -6.0)], axis=-1)  # tiny boxes
+    head = np.concatenate([head, rng.normal(0, 0.1, (1, 13, 13, 81))], axis=-1)
+    frame = Letterbox.fit(416, 416, 416, 416)
+    (found,) = find_objects(FixedHead(head), np.zeros((1, 416, 416, 3)), [frame], 0.005, 0.45)
+    assert len(found.scores) == MOST_DETECTIONS
+    predictions = predict(FixedHead(head), np.zeros((1, 416, 416, 3)))
+    scores = np.sort(select(predictions, 0, 0.005)[1])[::-1]
+    np.testing.assert_allclose(found.scores, scores[:MOST_DETECTIONS], rtol=1e-6)  # the surest of all

@@ -24,7 +24,8 @@ from yolov3.errors import UserError
 from yolov3.evaluate import evaluate
 from yolov3.image import load_image
 from yolov3.progress import progress_bar
-from yolov3.train import TrainingRun, TrainSettings
+from yolov3.train import TrainingRun
+from yolov3.train_settings import TrainSettings
 
 SHORT = ("--imgsz", 64, "--epochs", 2, "--batch", 2)  # of the 6 pictures of the VOC folder: 3 steps an epoch
 

@@ -56,13 +56,13 @@ class TrainingBatches:
         """Batches (training steps) in an epoch, at least 1."""
         return max(1, len(self.dataset) // self.batch_size)
 
-    def epoch(self, epoch, start=0, clean_from=None):
-        """Yield the batches of one epoch, from step ``start`` on.
+    def epoch(self, epoch, clean_from=None):
+        """Yield the batches of one epoch.
 
         From step ``clean_from`` of this epoch on pictures are only letterboxed (None: never).  Chance
         depends on (seed, epoch, step, place in the batch) alone, so a run that was interrupted goes
-        on as if it had not been.  One thread in the background prepares the next batch meanwhile; its
-        errors are raised here, and it ends with the loop, however the loop ends.
+        on with its next epoch as if it had not been.  One thread in the background prepares the next
+        batch meanwhile; its errors are raised here, and it ends with the loop, however the loop ends.
         """
         order = self._order(epoch)
 
@@ -71,10 +71,9 @@ class TrainingBatches:
             indices = order[step * self.batch_size : (step + 1) * self.batch_size]
             return self._make_batch(epoch, step, indices, NONE if clean else self.augmentation)
 
-        steps = range(start, len(self))
         with ThreadPoolExecutor(max_workers=1, thread_name_prefix="next-batch") as background:
-            upcoming = background.submit(make, start) if steps else None
-            for step in steps:
+            upcoming = background.submit(make, 0)
+            for step in range(len(self)):
                 batch = upcoming.result()
                 if step + 1 < len(self):
                     upcoming = background.submit(make, step + 1)
@@ -123,13 +122,13 @@ def _stack_truths(truths):
 
 
 def evaluation_batches(dataset, image_size, batch_size):
-    """Yield every picture of a data set once, in order, letterboxed: ``(images, frames, indices)``.
+    """Yield every picture of a data set once, in order, letterboxed: ``(images, frames)``.
 
     ``images`` (batch, height, width, 3) float32, the last batch maybe smaller; ``frames`` a list of the
-    pictures' :class:`yolov3.image.Letterbox`; ``indices`` the list of their places in ``dataset.records``.
+    pictures' :class:`yolov3.image.Letterbox`.
     """
     height, width = image_size
     for start in range(0, len(dataset), batch_size):
-        indices = list(range(start, min(start + batch_size, len(dataset))))
+        indices = range(start, min(start + batch_size, len(dataset)))
         inputs, frames = zip(*(letterbox(dataset.load_image(index), width, height) for index in indices), strict=True)
-        yield np.stack(inputs), list(frames), indices
+        yield np.stack(inputs), list(frames)

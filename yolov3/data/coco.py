@@ -1,7 +1,9 @@
 """COCO detection files: one JSON with ``images``, ``annotations`` and ``categories`` for a whole split."""
 
 import json
+import math
 import re
+import sys
 
 from yolov3.data.files import is_file, read_bytes
 from yolov3.data.records import LabelledObject, LabelledPicture
@@ -14,9 +16,9 @@ def read_coco(json_file, names, report):
     """Read a COCO file: ``(names, list of LabelledPicture)``.
 
     ``names=None`` takes the categories sorted by id, so that the ids, which have gaps, become labels 0, 1, ...
-    A ``bbox`` is ``[left, top, width, height]`` in pixels; ``iscrowd`` becomes the crowd flag.  Pictures are looked
-    for by ``file_name`` in the folders of :func:`picture_folders`.  Raises ``UserError`` if the file as a whole
-    is not a COCO file; single broken entries are reported and left out.
+    A ``bbox`` is ``[left, top, width, height]`` in pixels; ``iscrowd`` becomes the crowd flag, and ``area``
+    stays the object's.  Pictures are looked for by ``file_name`` in the folders of :func:`picture_folders`.  Raises
+    ``UserError`` if the file as a whole is not a COCO file; single broken entries are reported and left out.
     """
     content = load_json(json_file)
     category_names = read_categories(content["categories"], json_file)
@@ -155,4 +157,12 @@ def read_object(annotation, where, image_ids, category_names):
         raise UserError(f"bbox must be four numbers [left, top, width, height], not {str(bbox)[:60]}") from None
     box_xyxy = (left, top, left + width, top + height)
     crowd = annotation.get("iscrowd") in (1, True)
-    return image_id, LabelledObject(where, category_names[category_id], box_xyxy, crowd=crowd)
+    area = stated_area(annotation)
+    return image_id, LabelledObject(where, category_names[category_id], box_xyxy, crowd=crowd, area=area)
+
+
+def stated_area(annotation):
+    """The ``area`` of an entry, that of the object's outline; NaN unless it is a finite number from 0 up."""
+    area = annotation.get("area")
+    is_number = isinstance(area, int | float) and not isinstance(area, bool)
+    return float(area) if is_number and 0 <= area <= sys.float_info.max else math.nan

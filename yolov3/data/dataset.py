@@ -38,7 +38,7 @@ class Dataset:
         return load_image(self.records[index].picture)
 
 
-def open_dataset(source, split="train", strict=False, names=None, verify=True):
+def open_dataset(source, split="train", strict=False, names=None):
     """Open one split of a data set and check every label of it.
 
     ``source`` is ``shapes`` or ``shapes-overlap`` (generated; a folder of that name is ``./shapes``), a Pascal VOC
@@ -48,7 +48,7 @@ def open_dataset(source, split="train", strict=False, names=None, verify=True):
     What is wrong is skipped, clipped or kept as ``Report`` says and listed in ``dataset.report``; with ``strict`` the
     first problem raises ``UserError`` (only boxes that cross the border by less than one pixel are still clipped).
     ``names`` fixes the classes and their order, for instance those of a trained model; boxes of other classes are
-    then reported as unknown.  ``verify=False`` reads only the headers of the pictures instead of decoding each once.
+    then reported as unknown.
 
     Raises ``UserError`` for a source it does not understand and for a split without any usable picture.
     """
@@ -56,7 +56,7 @@ def open_dataset(source, split="train", strict=False, names=None, verify=True):
         return _open_shapes(str(source), split, names)
     report = Report(strict)
     names, labelled_pictures = _read(Path(source), split, None if names is None else list(names), report)
-    records = build_records(labelled_pictures, names, report, verify)
+    records = build_records(labelled_pictures, names, report)
     if not records:
         first = report.first_message()
         reason = f"problems: {sum(report.counts().values())}, such as {first}" if first else "it is empty"
@@ -92,5 +92,6 @@ def _read(source, split, names, report):
     if source.suffix.lower() in (".yaml", ".yml"):
         return read_yolo(source, split, names, report)
     if source.suffix.lower() == ".json":
+        report.notes.append(f"{source} is one file, so every split is the whole file")
         return read_coco(source, names, report)
     raise UserError(f"{source}: is no data set; understood are {UNDERSTOOD}")

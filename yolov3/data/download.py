@@ -76,24 +76,22 @@ def download(name, folder="datasets", url=None, timeout=30):
     public_set, files, target = PUBLIC_SETS[name], read_manifest(name), Path(folder) / name
     try:
         if target.is_dir() and any(target.iterdir()):
-            _check_existing(target, files)
+            _check_existing(public_set, files, target)
         else:
             _fetch_and_unpack(public_set, files, target, url or public_set.url, timeout)
-        for path, text in public_set.extra_files.items():
-            if not (target / path).exists():
-                (target / path).write_text(text)
     except OSError as error:
         raise UserError(f"{target} cannot be written ({error.strerror or error}): choose another folder") from error
     print(f"{target}: {public_set.about}\nlicence: {public_set.licence}")
     return target
 
 
-def _check_existing(target, files):
-    for file in files:
-        path = target / file.path
-        if not path.is_file() or not file.fits(path.read_bytes()):
+def _check_existing(public_set, files, target):
+    fits = {file.path: file.fits for file in files}  # {path: function of the content}
+    fits |= {path: text.encode("utf-8").__eq__ for path, text in public_set.extra_files.items()}
+    for path, content_fits in fits.items():
+        if not (target / path).is_file() or not content_fits((target / path).read_bytes()):
             raise UserError(
-                f"{target} exists, but {file.path} in it is missing or not the published file: "
+                f"{target} exists, but {path} in it is missing or not the published file: "
                 "move that folder away and download again"
             )
 
@@ -105,6 +103,8 @@ def _fetch_and_unpack(public_set, files, target, url, timeout):
         archive, unpacked = Path(temporary) / "archive.zip", Path(temporary) / "unpacked"
         _fetch(url, archive, public_set.largest_archive, timeout)
         _unpack(archive, files, unpacked, url)
+        for path, text in public_set.extra_files.items():
+            (unpacked / path).write_bytes(text.encode("utf-8"))
         if target.is_dir():
             target.rmdir()  # it is empty, and not every system renames over an empty folder
         unpacked.rename(target)

@@ -40,21 +40,19 @@ def pictures_in(folder, recursive=False):
     return sorted(p for p in found if p.suffix.lower() in PICTURE_SUFFIXES and p.name[0] != "." and p.is_file())
 
 
-def picture_size(path, decode=True):
+def picture_size(path):
     """``(width, height)`` in pixels, as the picture is seen: after its EXIF orientation.
 
-    ``decode=True`` decodes the whole file, which finds truncated ones; otherwise only the header is read.
-    Raises ``UserError`` for a file that is not a whole picture.
+    The whole file is decoded, which finds truncated ones: ``UserError`` for a file that is not a whole picture.
     """
     from PIL import Image, UnidentifiedImageError
 
     try:
         with Image.open(path) as image:
             width, height = image.size
-            if decode:
-                # A JPEG is read to its last byte but built at an eighth of its size: three times as fast.
-                image.draft(None, (1, 1))
-                image.load()
+            # A JPEG is read to its last byte but built at an eighth of its size: three times as fast.
+            image.draft(None, (1, 1))
+            image.load()
             return (height, width) if _is_sideways(image) else (width, height)
     except UnidentifiedImageError as error:
         raise UserError(f"{path}: is not a picture in a format that Pillow reads; replace or remove it") from error
@@ -71,7 +69,7 @@ def _is_sideways(image):
         return False
 
 
-def picture_sizes(paths, decode=True):
+def picture_sizes(paths):
     """For each path, in order, its :func:`picture_size` or the ``UserError`` it raised: a generator.
 
     Two threads decode (Pillow lets go of Python's lock meanwhile); a bar appears on a terminal after two seconds.
@@ -80,7 +78,7 @@ def picture_sizes(paths, decode=True):
 
     def measure(path):
         try:
-            return picture_size(path, decode)
+            return picture_size(path)
         except UserError as error:
             return error
 

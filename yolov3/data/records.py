@@ -3,13 +3,14 @@
 The readers (``voc.py``, ``yolo_txt.py``, ``coco.py``) only read; every box of every format is checked here.
 """
 
+import math
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
-from yolov3.boxes import clip_boxes, iou_xyxy
+from yolov3.boxes import box_area, clip_boxes, iou_xyxy
 from yolov3.data.files import picture_sizes
 from yolov3.errors import UserError
 
@@ -29,8 +30,9 @@ class Record:
 
     ``width`` and ``height`` are the picture's own, after its EXIF orientation; ``boxes_xyxy`` (n, 4) float32 are in
     its pixels, inside ``[0, width] x [0, height]``; ``labels`` (n,) int64 index the data set's names; ``difficult``
-    (n,) bool is Pascal VOC's flag, ``crowd`` (n,) bool COCO's ``iscrowd``; ``name`` is the picture's file stem and
-    ``annotation`` the file the labels came from.
+    (n,) bool is Pascal VOC's flag, ``crowd`` (n,) bool COCO's ``iscrowd``; ``areas`` (n,) float64 are the
+    objects' own in square pixels, as COCO's files state them, and those of the boxes where given as NaN or left out;
+    ``name`` is the picture's file stem and ``annotation`` the file the labels came from.
     """
 
     picture: Path
@@ -42,17 +44,28 @@ class Record:
     labels: np.ndarray
     difficult: np.ndarray
     crowd: np.ndarray
+    areas: np.ndarray | None = None
+
+    def __post_init__(self):
+        areas = box_area(self.boxes_xyxy.astype(np.float64))  # (n,)
+        if self.areas is not None:
+            areas = np.where(np.isnan(self.areas), areas, self.areas)
+        object.__setattr__(self, "areas", areas)  # the dataclass is frozen once it is made
 
 
 @dataclass(frozen=True)
 class LabelledObject:
-    """One object as its label file states it; ``where`` names it there: ``object 3 (RBC)``, ``line 7``."""
+    """One object as its label file states it; ``where`` names it there: ``object 3 (RBC)``, ``line 7``.
+
+    ``area`` is that of the object's outline in square pixels; NaN where the file does not state it.
+    """
 
     where: str
     class_name: str
     box_xyxy: tuple[float, float, float, float]
     difficult: bool = False
     crowd: bool = False
+    area: float = math.nan
 
 
 @dataclass(frozen=True)
@@ -69,16 +82,16 @@ class LabelledPicture:
     relative: bool = False
 
 
-def build_records(labelled_pictures, names, report, verify=True):
+def build_records(labelled_pictures, names, report):
     """The usable pictures among ``labelled_pictures``, as a list of :class:`Record`.
 
-    Every picture is measured (and decoded, with ``verify``); a broken one is reported and left out.  Boxes are
-    checked by :func:`check_boxes`.  ``names`` are the class names in the order of the labels.
+    Every picture is decoded once; a broken one is reported and left out.  Boxes are checked by
+    :func:`check_boxes`.  ``names`` are the class names in the order of the labels.
     """
     labels_of = {name: label for label, name in enumerate(names)}
     records = []
     # Closed at once when a strict report raises: otherwise its threads would first decode what is left.
-    with closing(picture_sizes([labelled.picture for labelled in labelled_pictures], decode=verify)) as sizes:
+    with closing(picture_sizes([labelled.picture for labelled in labelled_pictures])) as sizes:
         for labelled, size in zip(labelled_pictures, sizes, strict=True):
             if isinstance(size, UserError):
                 report.add("broken picture", labelled.picture, str(size).removeprefix(f"{labelled.picture}: "))
@@ -105,10 +118,9 @@ def make_record(labelled, size, labels_of, report):
         labels=np.array([labels_of[o.class_name] for o in objects], np.int64),
         difficult=np.array([o.difficult for o in objects], bool),
         crowd=np.array([o.crowd for o in objects], bool),
+        areas=np.array([o.area for o in objects], np.float64),
     )
     report_duplicates(record, objects, report)
-    if not objects:
-        report.quiet["picture without boxes"] += 1
     return record
 
 
@@ -148,7 +160,7 @@ def check_boxes(labelled, width, height, labels_of, report):
             detail = f"the box {box} crosses the border of the {width}x{height} picture by {overshoot[i]:.3g} pixels;"
             detail += " it is clipped, or redraw it"
         else:
-            report.quiet["box rounded at the border"] += 1
+            report.boxes_rounded += 1
             continue
         report.add(kind, labelled.annotation, detail, known[i].where)
     return [known[i] for i in np.flatnonzero(usable)], clipped[usable]

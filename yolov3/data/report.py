@@ -1,6 +1,5 @@
 """What is wrong with a data set: every problem is counted and named, or raised at once."""
 
-from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
 
@@ -26,13 +25,11 @@ KINDS = {
     "missing picture": Kind("skipped", "missing picture", "missing pictures"),
     "broken picture": Kind("skipped", "broken picture", "broken pictures"),
     "wrong picture size": Kind("kept", "picture of another size than stated", "pictures of another size than stated"),
-    "missing annotation": Kind("did without", "missing annotation file", "missing annotation files"),
+    "missing annotation": Kind("skipped", "picture without annotation file", "pictures without annotation files"),
+    "assumed background": Kind("kept as background", "picture without label file", "pictures without label files"),
     "broken annotation": Kind("skipped", "broken annotation", "broken annotations"),
 }
 """Everything that ``strict`` turns into an error."""
-
-QUIET_KINDS = ("picture without boxes", "box rounded at the border")
-"""Counted for the audit, but nothing to mend."""
 
 NAMES_IN_SUMMARY = 3
 
@@ -48,14 +45,15 @@ class Report:
     """The problems met while a data set was opened.
 
     ``problems[kind]`` lists the :class:`Problem` s of one of the ``KINDS`` in the order they were met,
-    ``quiet`` counts the ``QUIET_KINDS``, and ``notes`` are remarks about the data set as a whole.
+    ``boxes_rounded`` counts the boxes clipped by less than a pixel, which is nothing to mend, and ``notes`` are
+    remarks about the data set as a whole.
     With ``strict=True`` the first problem raises :class:`~yolov3.errors.UserError` instead.
     """
 
     def __init__(self, strict=False):
         self.strict = strict
         self.problems = {kind: [] for kind in KINDS}
-        self.quiet = Counter()
+        self.boxes_rounded = 0
         self.notes = []
 
     def add(self, kind, file, detail, where=""):

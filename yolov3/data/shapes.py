@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
+from yolov3.boxes import box_area, intersection_area
 from yolov3.data.records import Record
 from yolov3.data.report import Report
 from yolov3.errors import UserError
@@ -137,13 +138,15 @@ def plan_shapes(rng, image_size, overlap):
         left, top, right, bottom = _unit_extents(kind, turn)
         radius = side / max(right - left, bottom - top)
         width, height = radius * (right - left), radius * (bottom - top)
-        for x, y in rng.random((PLACEMENT_TRIES, 2)).tolist():
-            x, y = x * (image_size - width), y * (image_size - height)
-            box_xyxy = (x, y, x + width, y + height)
-            if all(_shared_part(box_xyxy, other.box_xyxy) <= LARGEST_SHARED_PART for other in shapes):
-                centre = (x - radius * left, y - radius * top)
-                shapes.append(PlannedShape(kind, centre, radius, turn, box_xyxy, colour, colour_name))
-                break  # a shape that finds no room in all its tries is left out
+        size = np.array([width, height])
+        corners = rng.random((PLACEMENT_TRIES, 2)) * (image_size - size)  # (tries, 2): left, top
+        places_xyxy = np.concatenate([corners, corners + size], axis=1)  # (tries, 4)
+        others_xyxy = np.array([other.box_xyxy for other in shapes]).reshape(-1, 4)  # (shapes, 4)
+        has_room = (_shared_part(places_xyxy[:, None], others_xyxy) <= LARGEST_SHARED_PART).all(axis=1)  # (tries,)
+        if has_room.any():  # a shape that finds no room in all its tries is left out
+            x, y, *_ = box_xyxy = tuple(places_xyxy[has_room.argmax()].tolist())
+            centre = (x - radius * left, y - radius * top)
+            shapes.append(PlannedShape(kind, centre, radius, turn, box_xyxy, colour, colour_name))
     return sorted(shapes, key=lambda shape: -shape.radius)
 
 
@@ -247,12 +250,10 @@ def _unit_extents(kind, turn):
     return min(x), min(y), max(x), max(y)
 
 
-def _shared_part(box_a_xyxy, box_b_xyxy):
-    """Intersection of two boxes over the area of the smaller one."""
-    width = min(box_a_xyxy[2], box_b_xyxy[2]) - max(box_a_xyxy[0], box_b_xyxy[0])
-    height = min(box_a_xyxy[3], box_b_xyxy[3]) - max(box_a_xyxy[1], box_b_xyxy[1])
-    areas = [(right - left) * (bottom - top) for left, top, right, bottom in (box_a_xyxy, box_b_xyxy)]
-    return max(width, 0) * max(height, 0) / min(areas)
+def _shared_part(boxes_a_xyxy, boxes_b_xyxy):
+    """Intersection of boxes over the area of the smaller one, with broadcasting."""
+    smaller = np.minimum(box_area(boxes_a_xyxy), box_area(boxes_b_xyxy))
+    return intersection_area(boxes_a_xyxy, boxes_b_xyxy) / smaller
 
 
 def _shape_colour(rng, overlap):

@@ -70,9 +70,10 @@ def stems_of_split(folder, split, by_stem, report):
     split is the list of that name.  A folder without lists is one single split: every annotation and picture.
     """
     lists = {path.stem: path for path in (folder / "ImageSets" / "Main").glob("*.txt")}
+    known = {path.stem for path in (folder / "Annotations").glob("*.xml")} | by_stem.keys()
     if not lists:
         report.notes.append(f"{folder} has no ImageSets/Main/*.txt, so every split is the whole folder")
-        return sorted({path.stem for path in (folder / "Annotations").glob("*.xml")} | by_stem.keys())
+        return sorted(known)
     chosen = split
     if split == "train" and "trainval" in lists and ("test" in lists or "train" not in lists):
         chosen = "trainval"
@@ -81,9 +82,11 @@ def stems_of_split(folder, split, by_stem, report):
     if chosen not in lists:
         present = ", ".join(sorted(lists)[:10]) + (", ..." if len(lists) > 10 else "")
         raise UserError(f"{folder / 'ImageSets' / 'Main'} has no {chosen}.txt; its lists are {present}")
+    lines = [line.strip() for line in read_text(lists[chosen], LIST_LIMIT).splitlines()]
     # VOC's lists for one class carry a second column: 1 it is there, -1 it is not, 0 only difficult ones.
-    lines = [re.sub(r"\s+(-1|0|1)$", "", line.strip()) for line in read_text(lists[chosen], LIST_LIMIT).splitlines()]
-    return list(dict.fromkeys(line for line in lines if line))
+    # Where "cell 1" is a file, though, the number is part of its name.
+    stems = [line if line in known else re.sub(r"\s+(-1|0|1)$", "", line) for line in lines]
+    return list(dict.fromkeys(stem for stem in stems if stem))
 
 
 class NoDoctype(ElementTree.TreeBuilder):

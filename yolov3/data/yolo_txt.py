@@ -7,6 +7,9 @@ import os
 from collections import Counter
 from pathlib import Path
 
+import numpy as np
+
+from yolov3.boxes import cxcywh_to_xyxy
 from yolov3.data.coco import read_coco
 from yolov3.data.files import is_file, pictures_in, read_bytes, read_text
 from yolov3.data.records import LabelledObject, LabelledPicture
@@ -43,7 +46,7 @@ def read_yolo(yaml_file, split, names, report):
         if not is_file(annotation):
             missing.append(annotation)
             detail = f"does not exist, so {picture.name} counts as background; make an empty file if that is right"
-            report.add("missing annotation", annotation, detail)
+            report.add("assumed background", annotation, detail)
             labelled_pictures.append(LabelledPicture(picture, annotation))
             continue
         objects = read_label_file(annotation, own_names, report)
@@ -174,7 +177,7 @@ def read_label_file(annotation, names, report):
     except UserError as error:
         report.add("broken annotation", annotation, str(error).removeprefix(f"{annotation}: "))
         return None
-    objects, broken, filled = [], 0, 0
+    places, boxes_cxcywh, broken, filled = [], [], 0, 0
     for number, line in enumerate(lines, 1):
         words = line.split()
         if not words:
@@ -194,6 +197,10 @@ def read_label_file(annotation, names, report):
             detail = f"class id {label:.0f} is not in 0 ... {len(names) - 1}, the {len(names)} names of the data set"
             report.add("class id out of range", annotation, f"{detail}; correct it or add the name", where)
             continue
-        box_xyxy = (cx - w / 2, cy - h / 2, cx + w / 2, cy + h / 2)
-        objects.append(LabelledObject(where, names[int(label)], box_xyxy))
-    return None if filled and broken == filled else objects
+        places.append((where, names[int(label)]))
+        boxes_cxcywh.append((cx, cy, w, h))
+    if filled and broken == filled:
+        return None
+    with np.errstate(over="ignore", invalid="ignore"):  # what overflows is found when the boxes are checked
+        boxes_xyxy = cxcywh_to_xyxy(np.array(boxes_cxcywh).reshape(-1, 4))  # (n, 4)
+    return [LabelledObject(*place, tuple(box)) for place, box in zip(places, boxes_xyxy.tolist(), strict=True)]

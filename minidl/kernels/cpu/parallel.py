@@ -70,8 +70,8 @@ def _set_blas_threads(library, count):
 class _OneBlasThread:
     """A region in which BLAS uses one thread; regions of several Python threads may overlap, and may be nested.
 
-    Every kernel enters it.  Entering costs 15 microseconds, but next to nothing inside another such region, so put
-    one around a whole training step of a small network.
+    Kernels that work on parts side by side enter it.  Entering costs 15 microseconds, but next to nothing inside
+    another such region, so put one around a whole training step of a small network.
     """
 
     def __init__(self):

@@ -11,16 +11,19 @@ def maxpool2d(x, size, stride, padding):
     ``padding`` is the *total*: half of it, rounded down, lies left and top, the rest right and bottom, and it
     never wins (minus infinity, not 0).  (batch, height, width, channels) -> ``y`` (batch, out_height,
     out_width, channels) and ``winner`` of the same shape: which cell of the window, counted row by row, won;
-    the first of equal ones.
+    the first of equal ones.  NaN counts as larger than every number, as in ``np.maximum``.
     """
     batch, height, width, channels = x.shape
-    out_height = window_count(height, size, stride, padding)
-    out_width = window_count(width, size, stride, padding)
-    padded = _pad_with_lowest(x, size, stride, padding, (out_height, out_width))
-    y = np.full((batch, out_height, out_width, channels), -np.inf, x.dtype)
+    output_size = window_count(height, size, stride, padding), window_count(width, size, stride, padding)
+    padded_size = _padded_size((height, width), size, stride, padding, output_size)
+    padded = np.full((batch, *padded_size, channels), -np.inf, x.dtype)
+    offset = padding // 2
+    padded[:, offset : offset + height, offset : offset + width] = x
+    cells = _window_cells(padded, size, stride, output_size)
+    y = next(cells).copy()
     winner = np.zeros(y.shape, np.int32)
-    for cell, window_cell in enumerate(_window_cells(padded, size, stride, (out_height, out_width))):
-        better = window_cell > y
+    for cell, window_cell in enumerate(cells, 1):
+        better = ~(window_cell <= y) & (y == y)  # larger or NaN, and none before it was NaN
         np.copyto(y, window_cell, where=better)
         np.copyto(winner, cell, where=better)
     return y, winner
@@ -29,25 +32,20 @@ def maxpool2d(x, size, stride, padding):
 def maxpool2d_grad(grad, winner, image_size, size, stride, padding):
     """Send each gradient to the cell that won; a cell that won several windows adds them up."""
     batch, out_height, out_width, channels = grad.shape
-    blank = np.zeros((batch, *image_size, channels), grad.dtype)
-    padded = _pad_with_lowest(blank, size, stride, padding, (out_height, out_width))
-    padded[...] = 0
-    for cell, window_cell in enumerate(_window_cells(padded, size, stride, (out_height, out_width))):
+    output_size = (out_height, out_width)
+    padded_size = _padded_size(image_size, size, stride, padding, output_size)
+    padded = np.zeros((batch, *padded_size, channels), grad.dtype)
+    for cell, window_cell in enumerate(_window_cells(padded, size, stride, output_size)):
         window_cell += grad * (winner == cell)
     offset = padding // 2
     return np.ascontiguousarray(padded[:, offset : offset + image_size[0], offset : offset + image_size[1]])
 
 
-def _pad_with_lowest(x, size, stride, padding, output_size):
-    """``x`` inside a frame of minus infinity that is just large enough for every window."""
-    batch, height, width, channels = x.shape
-    offset = padding // 2
-    frame = [
-        max(image + offset, (out - 1) * stride + size) for image, out in zip((height, width), output_size, strict=True)
-    ]
-    padded = np.full((batch, *frame, channels), -np.inf, x.dtype)
-    padded[:, offset : offset + height, offset : offset + width] = x
-    return padded
+def _padded_size(image_size, size, stride, padding, output_size):
+    """Height and width of the image with its padding, just large enough for every window."""
+    return tuple(
+        max(image + padding // 2, (out - 1) * stride + size) for image, out in zip(image_size, output_size, strict=True)
+    )
 
 
 def _window_cells(padded, size, stride, output_size):

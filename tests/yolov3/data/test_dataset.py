@@ -12,7 +12,10 @@ from yolov3.errors import UserError
 
 
 def write_coco(folder, boxes_xyxy, size=(40, 20), picture="a.png", save=True, **more):
-    """A COCO file for one picture; boxes of the single class ``thing``, numbered from annotation 1."""
+    """A COCO file for one picture; boxes of the single class ``thing``, numbered from annotation 1.
+
+    The first line of a report's summary is then the note that one file is every split.
+    """
     if save:
         Image.new("RGB", size).save(folder / picture)
     annotations = []
@@ -57,7 +60,6 @@ def test_a_file_of_another_kind(tmp_path):
 
 @pytest.mark.parametrize("source", ["shapes", "shapes-overlap"])
 def test_generated_shapes_have_the_same_interface(source):
-    pytest.importorskip("yolov3.data.shapes")
     dataset = open_dataset(source, "val")
     assert len(dataset) == len(dataset.records) == 200
     record = dataset.records[0]
@@ -114,7 +116,7 @@ def test_strict_stops_decoding_at_the_first_problem(tmp_path, monkeypatch):
 
     seen = []
 
-    def slow_picture_size(path, decode):
+    def slow_picture_size(path):
         seen.append(path)
         time.sleep(0.005)
         raise UserError(f"{path}: broken")
@@ -127,18 +129,6 @@ def test_strict_stops_decoding_at_the_first_problem(tmp_path, monkeypatch):
     with pytest.raises(UserError, match=r"0\.png: broken"):
         open_dataset(tmp_path, strict=True)
     assert len(seen) < 50
-
-
-def test_without_verify_only_the_headers_are_read(tmp_path):
-    noise = np.random.default_rng(0).integers(0, 256, (20, 40, 3), dtype=np.uint8)
-    Image.fromarray(noise).save(tmp_path / "a.jpg")
-    content = (tmp_path / "a.jpg").read_bytes()
-    (tmp_path / "a.jpg").write_bytes(content[: len(content) - 100])
-    path = write_coco(tmp_path, [(1, 2, 3, 4)], picture="a.jpg", save=False)
-    [record] = open_dataset(path, verify=False).records
-    assert (record.width, record.height) == (40, 20)
-    with pytest.raises(UserError, match=r"a\.jpg: is no whole picture"):
-        open_dataset(path, strict=True)
 
 
 def test_nothing_usable_is_an_error_that_says_why(tmp_path):
@@ -211,7 +201,7 @@ def test_a_box_over_the_border_is_clipped_and_reported(tmp_path):
         "annotation 1 (id 1): the box (-3, 5, 10, 15) crosses the border of the 40x20 picture by 3 p" in first.message
     )
     assert "by 5.5 pixels" in second.message
-    assert dataset.report.summary() == [
+    assert dataset.report.summary()[1:] == [
         "clipped 2 boxes that cross the border (a.json annotation 1 (id 1), a.json annotation 2 (id 2))"
     ]
     with pytest.raises(UserError, match=r"a\.json annotation 1 \(id 1\): the box .* crosses the border"):
@@ -229,8 +219,8 @@ def test_every_side_is_clipped(tmp_path, box):
 def test_less_than_a_pixel_over_the_border_is_rounding(tmp_path):
     dataset = open_dataset(write_coco(tmp_path, [(-0.9, 5, 10, 15), (30, 10, 40.5, 20)]), strict=True)
     assert dataset.records[0].boxes_xyxy.tolist() == [[0, 5, 10, 15], [30, 10, 40, 20]]
-    assert dataset.report.quiet["box rounded at the border"] == 2
-    assert dataset.report.summary() == []
+    assert dataset.report.boxes_rounded == 2
+    assert dataset.report.summary()[1:] == []
 
 
 @pytest.mark.parametrize(
@@ -250,7 +240,7 @@ def test_a_box_without_area_is_skipped(tmp_path, box):
     path = write_coco(tmp_path, [box, (1, 2, 3, 4)])
     dataset = open_dataset(path)
     assert dataset.records[0].boxes_xyxy.tolist() == [[1, 2, 3, 4]]
-    assert dataset.report.summary() == ["skipped 1 zero-area box (a.json annotation 1 (id 1))"]
+    assert dataset.report.summary()[1:] == ["skipped 1 zero-area box (a.json annotation 1 (id 1))"]
     with pytest.raises(UserError, match=r"annotation 1 \(id 1\): the box .* without area"):
         open_dataset(path, strict=True)
 

@@ -99,6 +99,23 @@ def test_lists_keep_their_order_ignore_blank_lines_and_the_second_column(voc):
     assert [record.name for record in open_dataset(folder).records] == ["b", "a"]
 
 
+@pytest.mark.parametrize(
+    ("line", "stem"), [("cell 1", "cell 1"), ("cell 1  -1", "cell 1"), ("cell 2", "cell 2"), ("cell  0", "cell")]
+)
+def test_a_number_that_is_part_of_the_name_is_no_second_column(voc, line, stem):
+    texts = {name: xml([GOOD]) for name in ("cell", "cell 1", "cell 2")}
+    folder = voc(lists={"train": [line]}, **texts)
+    assert [record.name for record in open_dataset(folder, strict=True).records] == [stem]
+
+
+def test_an_unlabelled_picture_whose_name_ends_in_a_number_is_not_another_one(voc):
+    folder = voc(lists={"train": ["cell", "cell 1"]}, **{"cell": xml([GOOD]), "cell 1": xml([GOOD])})
+    (folder / "Annotations" / "cell 1.xml").unlink()
+    dataset = open_dataset(folder)
+    assert [record.name for record in dataset.records] == ["cell"]
+    assert [problem.name for problem in dataset.report.problems["missing annotation"]] == ["cell 1.xml"]
+
+
 def test_an_unknown_split_names_the_lists_there_are(voc):
     with pytest.raises(UserError, match=r"has no holdout\.txt; its lists are test, trainval"):
         open_dataset(voc(a=xml([GOOD])), "holdout")
@@ -210,7 +227,7 @@ def test_missing_annotation_and_missing_picture(voc):
     assert [record.name for record in dataset.records] == ["a"]
     assert dataset.report.summary() == [
         "skipped 1 missing picture (blind.xml)",
-        "did without 1 missing annotation file (ghost.xml)",
+        "skipped 1 picture without annotation file (ghost.xml)",
     ]
     with pytest.raises(UserError, match=r"ghost\.xml: does not exist"):
         open_dataset(folder, strict=True)

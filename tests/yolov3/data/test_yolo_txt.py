@@ -187,8 +187,7 @@ def test_an_empty_file_is_background_and_a_missing_one_too_but_reported(yolo):
     dataset = open_dataset(data)
     assert [len(record.labels) for record in dataset.records] == [0, 0, 1]
     assert dataset.records[0].boxes_xyxy.shape == (0, 4)
-    assert dataset.report.quiet["picture without boxes"] == 2
-    assert dataset.report.summary() == ["did without 1 missing annotation file (b.txt)"]
+    assert dataset.report.summary() == ["kept as background 1 picture without label file (b.txt)"]
     with pytest.raises(UserError, match=r"b\.txt: does not exist, so b\.png counts as background"):
         open_dataset(data, strict=True)
 
@@ -267,7 +266,7 @@ def test_aerial_kit(shared, tmp_path):
     labels = np.concatenate([record.labels for record in dataset.records])
     assert np.bincount(labels, minlength=5).tolist() == [2546, 0, 25, 22, 0]
     # Six boxes cross the border, five of them by less than a pixel.
-    assert dataset.report.quiet["box rounded at the border"] == 5
+    assert dataset.report.boxes_rounded == 5
     [problem] = dataset.report.problems["box clipped"]
     assert problem.name == "MOS74.txt line 19"
     assert "by 1.14 pixels" in problem.message
@@ -291,6 +290,6 @@ def test_bad_inputs_in_a_yolo_folder(shared, yolo):
     by_name = {record.name: record for record in dataset.records}
     assert len(by_name["MOS79"].labels) == 25
     assert by_name["MOS79"].boxes_xyxy[18, 3] == by_name["MOS79"].height == 547
-    assert dataset.report.quiet["box rounded at the border"] == 1
+    assert dataset.report.boxes_rounded == 1
     np.testing.assert_allclose(by_name["kangaroo_00076_exif0"].boxes_xyxy, [[120, 69.25, 360, 207.75]])
     np.testing.assert_allclose(by_name["raccoon-150_gray"].boxes_xyxy, [[68.75, 45.75, 206.25, 137.25]])

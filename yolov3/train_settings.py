@@ -1,0 +1,63 @@
+"""What a training run depends on, beside the data."""
+
+import math
+from dataclasses import dataclass
+
+from yolov3.data import augment
+from yolov3.errors import UserError
+from yolov3.fpn import LATERALS
+from yolov3.model import check_image_size, preset
+
+AUGMENTATIONS = {"none": augment.NONE, "recipe": augment.RECIPE, "original": augment.ORIGINAL}
+OPTIMIZERS = ("adam", "sgd")
+ANCHOR_CHOICES = ("band", "published")
+
+
+@dataclass(frozen=True)
+class TrainSettings:
+    """Everything that a training run depends on, beside the data.
+
+    model: a preset; image_size: (height, width); epochs; batch; learning_rate; optimizer: ``adam``, or ``sgd`` with
+    momentum 0.9 and decay 5e-4 on the weights; anchors: ``band`` finds them in the training boxes by stride band,
+    ``published`` takes YOLOv3's; augmentation: a name in AUGMENTATIONS; lateral: ``concat`` or ``add``;
+    ignore_threshold: of :class:`yolov3.targets.TargetSettings`; momentum: share of a new batch in the running
+    statistics of batch norm, 0.1 for runs of a few hundred steps, 0.01 (the original's) for long ones; seed.
+
+    Raises UserError for values that cannot be.
+    """
+
+    model: str = "yolov3-nano"
+    image_size: tuple = (192, 256)
+    epochs: int = 41
+    batch: int = 8
+    learning_rate: float = 3e-3
+    optimizer: str = "adam"
+    anchors: str = "band"
+    augmentation: str = "recipe"
+    lateral: str = "concat"
+    ignore_threshold: float = 0.7
+    momentum: float = 0.1
+    seed: int = 0
+
+    def __post_init__(self):
+        preset(self.model)
+        check_image_size(self.image_size)
+        for name in ("epochs", "batch"):
+            if getattr(self, name) < 1:
+                raise UserError(f"{name} must be at least 1, not {getattr(self, name)}")
+        if self.seed < 0:
+            raise UserError(f"the seed must be at least 0, not {self.seed}")
+        for name in ("ignore_threshold", "momentum"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise UserError(f"{name} must lie between 0 and 1, not {getattr(self, name)}")
+        if not 0 < self.learning_rate < math.inf:
+            raise UserError(f"the learning rate must be a positive number, not {self.learning_rate}")
+        choices = {
+            "optimizer": OPTIMIZERS,
+            "anchors": ANCHOR_CHOICES,
+            "augmentation": AUGMENTATIONS,
+            "lateral": LATERALS,
+        }
+        for name, allowed in choices.items():
+            if getattr(self, name) not in allowed:
+                raise UserError(f"unknown {name} {getattr(self, name)!r}: choose one of {', '.join(allowed)}")
