@@ -45,7 +45,7 @@ def plot_training_curves(rows, path):
         _plot(loss_axes, steps, values, index, **style)
     loss_axes.set(ylabel="loss", yscale="log")
     if loss_axes.get_legend_handles_labels()[0]:
-        loss_axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=len(LOSS_TERMS), frameon=False)
+        loss_axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=len(LOSS_TERMS) // 2, frameon=False)
     steps, values = _column(rows, horizontal, "mAP50")
     _plot(map_axes, steps, values, 0, marker="o")
     if values:

@@ -149,10 +149,10 @@ class TrainingRun:
         )
 
     def _write(self, evaluation):
-        """After every epoch: the table, the curves, the checkpoint; after a validation also pictures and ``best``."""
+        """After every epoch: the table and the checkpoint; after a validation also curves, pictures and ``best``."""
         write_text(self.folder / "results.csv", _as_csv(self.rows))
-        plot_training_curves(self.rows, self.folder / "curves.png")
         if evaluation is not None:
+            plot_training_curves(self.rows, self.folder / "curves.png")
             prediction_grid(self.folder / "predictions.png", self.validation_set, evaluation.detections)
         is_best = evaluation is not None and evaluation.voc.mean_ap > self.best
         if is_best:

@@ -10,8 +10,8 @@ def maxpool2d(x, size, stride=1, padding=None):
 
     ``padding`` is the *total* number of rows and of columns added, half of it (rounded down) left and top; the
     default ``size - 1`` is the original's.  Added places never win.  ``out = (in + padding - size) // stride + 1``.
-    NaN wins over every number, so that it shows.  Backward: the winner alone receives the gradient; saved is which
-    cell won.  Notes B4; spec 3.4.
+    NaN wins over every number, so that it shows.  Backward: the winner alone receives the gradient; saved are x and
+    y, both alive anyway as the neighbours' outputs.  Notes B4; spec 3.4.
     """
     whole_number(size, "maxpool2d: size", least=1)
     whole_number(stride, "maxpool2d: stride", least=1)
@@ -25,10 +25,10 @@ def maxpool2d(x, size, stride=1, padding=None):
     if min(window_count(each, size, stride, padding) for each in image_size) < 1:
         raise ValueError(f"maxpool2d: a {size}x{size} window does not fit into {image_size[0]}x{image_size[1]}")
     kernels = kernels_for(x.data)
-    y, winner = kernels.maxpool2d(x.data, size, stride, padding)
+    y = kernels.maxpool2d(x.data, size, stride, padding)
 
     def backward(grad):
-        return (kernels.maxpool2d_grad(grad, winner, image_size, size, stride, padding),)
+        return (kernels.maxpool2d_grad(grad, x.data, y, size, stride, padding),)
 
     return Tensor.from_operation(y, (x,), backward, "maxpool2d")
 

@@ -9,43 +9,47 @@ def maxpool2d(x, size, stride, padding):
     """Largest value of every ``size x size`` window, by the original's padding rule (spec 3.4).
 
     ``padding`` is the *total*: half of it, rounded down, lies left and top, the rest right and bottom, and it
-    never wins (minus infinity, not 0).  (batch, height, width, channels) -> ``y`` (batch, out_height,
-    out_width, channels) and ``winner`` of the same shape: which cell of the window, counted row by row, won;
-    the first of equal ones.  NaN counts as larger than every number, as in ``np.maximum``.
+    never wins (minus infinity, not 0).  NaN counts as larger than every number, as in ``np.maximum``.
+    (batch, height, width, channels) -> (batch, out_height, out_width, channels).
     """
+    output_size = tuple(window_count(image, size, stride, padding) for image in x.shape[1:3])
+    cells = _window_cells(_pad_with_lowest(x, size, stride, padding, output_size), size, stride, output_size)
+    y = next(cells).copy()
+    for cell in cells:
+        np.maximum(y, cell, out=y)
+    return y
+
+
+def maxpool2d_grad(grad, x, y, size, stride, padding):
+    """Send each gradient to the cell that won, the first of equal ones; a cell that won several windows adds them up.
+
+    Which cell won is found again from ``x`` and ``y``: cheaper than to note it in every forward pass.
+    """
+    output_size = y.shape[1:3]
+    padded_x = _pad_with_lowest(x, size, stride, padding, output_size)
+    padded_dx = np.zeros(padded_x.shape, grad.dtype)
+    cells_x = _window_cells(padded_x, size, stride, output_size)
+    cells_dx = _window_cells(padded_dx, size, stride, output_size)
+    undecided = np.ones(y.shape, bool)
+    for cell_x, cell_dx in zip(cells_x, cells_dx, strict=True):
+        won = ((cell_x == y) | (cell_x != cell_x)) & undecided  # equal to the largest, or NaN
+        undecided &= ~won
+        cell_dx += grad * won
+    offset = padding // 2
+    return np.ascontiguousarray(padded_dx[:, offset : offset + x.shape[1], offset : offset + x.shape[2]])
+
+
+def _pad_with_lowest(x, size, stride, padding, output_size):
+    """The image in a frame of minus infinity, just large enough for every window."""
     batch, height, width, channels = x.shape
-    output_size = window_count(height, size, stride, padding), window_count(width, size, stride, padding)
-    padded_size = _padded_size((height, width), size, stride, padding, output_size)
-    padded = np.full((batch, *padded_size, channels), -np.inf, x.dtype)
+    frame = [
+        max(image + padding // 2, (out - 1) * stride + size)
+        for image, out in zip((height, width), output_size, strict=True)
+    ]
+    padded = np.full((batch, *frame, channels), -np.inf, x.dtype)
     offset = padding // 2
     padded[:, offset : offset + height, offset : offset + width] = x
-    cells = _window_cells(padded, size, stride, output_size)
-    y = next(cells).copy()
-    winner = np.zeros(y.shape, np.int32)
-    for cell, window_cell in enumerate(cells, 1):
-        better = ~(window_cell <= y) & (y == y)  # larger or NaN, and none before it was NaN
-        np.copyto(y, window_cell, where=better)
-        np.copyto(winner, cell, where=better)
-    return y, winner
-
-
-def maxpool2d_grad(grad, winner, image_size, size, stride, padding):
-    """Send each gradient to the cell that won; a cell that won several windows adds them up."""
-    batch, out_height, out_width, channels = grad.shape
-    output_size = (out_height, out_width)
-    padded_size = _padded_size(image_size, size, stride, padding, output_size)
-    padded = np.zeros((batch, *padded_size, channels), grad.dtype)
-    for cell, window_cell in enumerate(_window_cells(padded, size, stride, output_size)):
-        window_cell += grad * (winner == cell)
-    offset = padding // 2
-    return np.ascontiguousarray(padded[:, offset : offset + image_size[0], offset : offset + image_size[1]])
-
-
-def _padded_size(image_size, size, stride, padding, output_size):
-    """Height and width of the image with its padding, just large enough for every window."""
-    return tuple(
-        max(image + padding // 2, (out - 1) * stride + size) for image, out in zip(image_size, output_size, strict=True)
-    )
+    return padded
 
 
 def _window_cells(padded, size, stride, output_size):
