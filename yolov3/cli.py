@@ -62,7 +62,8 @@ def _command(commands, name, help_text):
 
 def _add_demo(commands):
     command = _command(commands, "demo", "learn to find generated shapes, from nothing, in about a minute")
-    command.add_argument("--steps", type=_positive_integer, default=1000, help="training steps (default 1000)")
+    steps_help = "training steps, in ten equal epochs (default 1000)"
+    command.add_argument("--steps", type=_positive_integer, default=1000, help=steps_help)
     _add_seed(command)
     _add_output(command, "demo")
 

@@ -10,16 +10,16 @@ SMALLEST_SIDE = 288  # smaller pictures are enlarged, so that names and scores c
 LARGEST_SIDE = 640  # larger pictures are shrunk, or a dozen photographs would be a file of 100 megapixels
 
 
-def prediction_grid(path, dataset, detections, confidence=SHOWN_CONFIDENCE):
+def prediction_grid(path, dataset, detections):
     """Write a grid of the first pictures of a data set with predicted and true boxes to ``path``.
 
-    ``detections``: a :class:`yolov3.metrics.PictureDetections` per picture; those below ``confidence`` are not drawn.
+    ``detections``: a :class:`yolov3.metrics.PictureDetections` per picture; those below SHOWN_CONFIDENCE are not drawn.
     """
     columns = min(MOST_COLUMNS, GRID_WIDTH // min(dataset.records[0].width, LARGEST_SIDE))
     drawn = []
     for index in range(min(ROWS * columns, len(dataset))):
         found, record = detections[index], dataset.records[index]
-        sure = found.scores >= confidence
+        sure = found.scores >= SHOWN_CONFIDENCE
         image, scale = _shrunk(dataset.load_image(index))
         room = LARGEST_SIDE // max(image.shape[:2])  # by how much it may be enlarged
         drawn.append(

@@ -93,17 +93,17 @@ def scale_targets(head, truths, anchors, stride, first_anchor, best, settings):
     by_overlap = (best_iou > settings.truth_threshold) & (owner < 0)
     owner = xp.where(by_overlap, nearest, owner)
     positive = owner >= 0
-    box_cxcywh = truths.reshape(-1, 5)[xp.maximum(owner, 0)]  # (batch, rows, columns, anchors, 5)
-    one_hot = box_cxcywh[..., 4:].astype(int) == xp.arange(classes)
+    truth = truths.reshape(-1, 5)[xp.maximum(owner, 0)]  # (batch, rows, columns, anchors, 5): box and class
+    one_hot = truth[..., 4:].astype(int) == xp.arange(classes)
     class_target = xp.where(by_overlap[..., None], one_hot, class_target).astype(head.dtype)
 
     grid = xp.asarray([columns, rows], head.dtype)
-    sizes = xp.where(positive[..., None], box_cxcywh[..., 2:4], 1)  # 1 where there is none: its logarithm is harmless
+    sizes = xp.where(positive[..., None], truth[..., 2:4], 1)  # 1 where there is none: its logarithm is harmless
     weight = 2 - sizes[..., 0] * sizes[..., 1] if settings.weigh_by_size else xp.ones(shape)
     return ScaleTargets(
         positive=positive,
         negative=~positive & ~overlapping,
-        offset=(box_cxcywh[..., 0:2] * grid - cell_corners(head)).astype(head.dtype),
+        offset=(truth[..., 0:2] * grid - cell_corners(head)).astype(head.dtype),
         log_size=xp.log(sizes * (grid * stride) / xp.asarray(anchors, head.dtype)).astype(head.dtype),
         box_weight=(weight * positive).astype(head.dtype),
         classes=class_target,

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import pytest
 
+from tests.yolov3.short_runs import SHORT, stopping_in_epoch
 from tests.yolov3.tiny_data import shapes_for_voc, write_voc
 from yolov3.checkpoint import Checkpoint, save_checkpoint
 from yolov3.cli import main
@@ -101,3 +102,18 @@ def in_tmp_path(tmp_path, monkeypatch):
     """An empty current folder; returns it."""
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+@pytest.fixture
+def half_run(tmp_path, monkeypatch, yolov3):
+    """Function: the folder of a run of 2 epochs on a VOC folder that was stopped in the second one."""
+
+    def make(voc):
+        project = tmp_path / "runs"
+        with pytest.MonkeyPatch.context() as patch:
+            stopping_in_epoch(patch, 2)
+            yolov3("train", "--data", voc, *SHORT, "--project", project)
+        assert (project / "exp" / "last.npz").is_file()
+        return project / "exp"
+
+    return make

@@ -1,6 +1,5 @@
-"""Training: what a run writes, that it repeats exactly, that it goes on where it stood, and that it learns."""
+"""Training: what a run writes, that it repeats exactly, how it fails, and that it learns."""
 
-import csv
 import dataclasses
 import os
 import subprocess
@@ -11,9 +10,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from minidl.serialize import load
 from tests.conftest import PROJECT
-from tests.yolov3.tiny_data import shapes_for_voc, write_voc
+from tests.yolov3.short_runs import SHORT, rows_of, same_arrays
 from yolov3 import train
 from yolov3.checkpoint import load_checkpoint
 from yolov3.data.augment import NONE
@@ -26,21 +24,6 @@ from yolov3.image import load_image
 from yolov3.progress import progress_bar
 from yolov3.train import TrainingRun
 from yolov3.train_settings import TrainSettings
-
-SHORT = ("--imgsz", 64, "--epochs", 2, "--batch", 2)  # of the 6 pictures of the VOC folder: 3 steps an epoch
-
-
-def rows_of(folder):
-    """The lines of results.csv without the seconds."""
-    with open(Path(folder) / "results.csv", newline="") as file:
-        return [{key: value for key, value in row.items() if key != "seconds"} for row in csv.DictReader(file)]
-
-
-def same_arrays(path_a, path_b):
-    (arrays_a, _), (arrays_b, _) = load(path_a), load(path_b)
-    assert arrays_a.keys() == arrays_b.keys()
-    return all(np.array_equal(arrays_a[name], arrays_b[name]) for name in arrays_a)
-
 
 # --- what a run writes --------------------------------------------------------------------------
 
@@ -118,142 +101,6 @@ def test_the_same_seed_gives_the_same_run(in_tmp_path, succeeds, voc):
     assert rows_of(one) == rows_of(same)
     assert same_arrays(one / "last.npz", same / "last.npz")
     assert rows_of(one)[0]["loss"] != rows_of(other)[0]["loss"]
-
-
-def stopping_in_epoch(monkeypatch, epoch):
-    """Let a person press Ctrl-C in the second step of ``epoch`` (from 1)."""
-    step = TrainingRun._step
-
-    def step_or_stop(self, batch, number):
-        if number == (epoch - 1) * len(self.batches) + 2:
-            raise KeyboardInterrupt
-        return step(self, batch, number)
-
-    monkeypatch.setattr(TrainingRun, "_step", step_or_stop)
-
-
-@pytest.mark.parametrize("optimizer", ["adam", "sgd"])
-def test_a_stopped_run_goes_on_as_if_nothing_had_been(in_tmp_path, succeeds, yolov3, voc, optimizer):
-    options = ("--data", voc, "--imgsz", 64, "--epochs", 3, "--batch", 2, "--optimizer", optimizer, "--lr", "0.001")
-    whole = Path(succeeds("train", *options).folder)
-    with pytest.MonkeyPatch.context() as patch:
-        stopping_in_epoch(patch, 3)
-        outcome = yolov3("train", *options, "--name", "stopped")
-    assert outcome.code == 130
-    assert outcome.errors[-1] == "yolov3 train: stopped"
-    stopped = Path("runs/train/stopped")
-    assert len(rows_of(stopped)) == 2
-    assert load_checkpoint(stopped / "last.npz").training["epoch"] == 2
-
-    outcome = succeeds("train", "--resume", stopped)
-    assert outcome.folder == str(stopped)
-    assert rows_of(stopped) == rows_of(whole)
-    for name in ("last.npz", "best.npz"):
-        assert same_arrays(stopped / name, whole / name)
-    settings = [load(folder / "last.npz")[1] for folder in (stopped, whole)]
-    for each in settings:
-        for row in each["training"]["rows"]:
-            del row["seconds"]
-    assert settings[0] == settings[1]
-    assert sorted(os.listdir("runs/train")) == ["exp", "stopped"]  # no new folder
-
-
-def test_a_finished_run_says_so(in_tmp_path, succeeds, voc):
-    folder = succeeds("train", "--data", voc, *SHORT).folder
-    before = Path(folder, "last.npz").read_bytes()
-    for run in (folder, Path(folder, "last.npz")):
-        outcome = succeeds("train", "--resume", run)
-        assert outcome.errors[-1] == "this run is complete: 2 epochs"
-        assert outcome.lines == [folder]
-    assert Path(folder, "last.npz").read_bytes() == before
-
-
-def test_what_cannot_be_resumed(in_tmp_path, refused, checkpoint):
-    Path("empty").mkdir()
-    refused("train", "--resume", "absent", says=["absent: there is no such checkpoint"])
-    refused("train", "--resume", "x" * 5000, says=["xxx"])
-    refused("train", "--resume", "empty", says=[Path("empty/last.npz"), "there is no such checkpoint"])
-    refused("train", "--resume", checkpoint, says=[checkpoint, "holds no training run to resume"])
-    assert os.listdir() == ["empty"]
-
-
-@pytest.fixture
-def half_run(tmp_path, monkeypatch, yolov3):
-    """Function: the folder of a run of 2 epochs on a VOC folder that was stopped in the second one."""
-
-    def make(voc):
-        project = tmp_path / "runs"
-        with pytest.MonkeyPatch.context() as patch:
-            stopping_in_epoch(patch, 2)
-            yolov3("train", "--data", voc, *SHORT, "--project", project)
-        assert (project / "exp" / "last.npz").is_file()
-        return project / "exp"
-
-    return make
-
-
-@pytest.fixture
-def own_voc(tmp_path):
-    """A VOC folder like ``voc`` that may be changed."""
-    pictures = shapes_for_voc(8)
-    lists = {"trainval": list(pictures)[:6], "test": list(pictures)[6:]}
-    return write_voc(tmp_path / "voc", pictures, lists)
-
-
-def test_resuming_with_data_that_has_changed(half_run, own_voc, refused):
-    folder = half_run(own_voc)
-    before = {name: (folder / name).read_bytes() for name in os.listdir(folder)}
-    listed, annotation = own_voc / "ImageSets/Main/trainval.txt", own_voc / "Annotations/p0.xml"
-
-    pictures = listed.read_text()
-    listed.write_text("p0\np1\n")
-    refused("train", "--resume", folder, says=["changed"])
-    listed.write_text(pictures)
-
-    annotation.write_text(annotation.read_text().replace("<name>circle<", "<name>ball<"))
-    refused("train", "--resume", folder, says=["ball", "circle"])
-    assert {name: (folder / name).read_bytes() for name in os.listdir(folder)} == before
-
-    (own_voc / "Annotations").rename(own_voc / "away")
-    refused("train", "--resume", folder, says=[own_voc])
-
-
-def test_a_resumed_run_keeps_its_anchors(half_run, own_voc, succeeds):
-    folder = half_run(own_voc)
-    arrays, settings = load(folder / "last.npz")
-    settings["anchors"]["8"] = [[9, 9], [10, 10], [11, 12]]  # as if the boxes had been other ones
-    from minidl.serialize import save
-
-    save(folder / "last.npz", arrays, settings)
-    succeeds("train", "--resume", folder)
-    np.testing.assert_array_equal(load_checkpoint(folder / "last.npz").model.anchors[2], [[9, 9], [10, 10], [11, 12]])
-
-
-# --- fine-tuning --------------------------------------------------------------------------------
-
-
-def test_fine_tuning_starts_from_the_weights(in_tmp_path, succeeds, voc):
-    first = ("train", "--data", voc, "--imgsz", "64x96", "--epochs", 1, "--batch", 2)
-    start = Path(succeeds(*first, "--lateral", "add").folder, "last.npz")
-    tiny_steps = ("--epochs", 1, "--batch", 6, "--lr", "1e-12", "--seed", 5)
-    tuned = Path(succeeds("train", "--data", voc, "--weights", start, *tiny_steps).folder, "last.npz")
-    before, after = load_checkpoint(start), load_checkpoint(tuned)
-    assert (after.preset, after.lateral, after.image_size) == ("yolov3-nano", "add", (64, 96))
-    for anchors, expected in zip(after.model.anchors, before.model.anchors, strict=True):
-        np.testing.assert_array_equal(anchors, expected)
-    for (name, weight), expected in zip(after.model.named_parameters(), before.model.parameters(), strict=True):
-        np.testing.assert_allclose(weight.data, expected.data, atol=1e-9, err_msg=name)
-    assert after.training["epoch"] == 1
-
-
-def test_weights_that_do_not_fit(in_tmp_path, refused, voc, checkpoint, tmp_path):
-    pictures = {name: (image, ["cat"] * len(names), boxes) for name, (image, names, boxes) in shapes_for_voc(2).items()}
-    cats = write_voc(tmp_path / "cats", pictures, {"trainval": ["p0"], "test": ["p1"]})
-    train = ("train", *SHORT, "--weights", checkpoint)
-    refused(*train, "--data", cats, says=[checkpoint, "circle, square, triangle", "cat", "the same"])
-    refused(*train, "--data", voc, "--model", "yolov3-tiny", says=[checkpoint, "yolov3-nano", "--model"])
-    refused("train", *SHORT, "--data", voc, "--weights", "absent.npz", says=["absent.npz"])
-    assert not Path("runs").exists()
 
 
 # --- when it goes wrong -------------------------------------------------------------------------

@@ -3,15 +3,14 @@
 import numpy as np
 
 from minidl.kernels.cpu.parallel import scratch
-
-CHUNK = 1 << 16
+from minidl.kernels.cpu.rows import chunks
 
 
 def leaky_relu(x, slope):
     """``max(x, slope * x)``, which is leaky ReLU for a slope below 1; any shape."""
     y = np.empty(x.shape, x.dtype)
     flat_x, flat_y = np.ascontiguousarray(x).reshape(-1), y.reshape(-1)
-    for chunk in _chunks(x.size):
+    for chunk in chunks(x.size):
         leaky_in_place(flat_x[chunk], slope, flat_y[chunk])
     return y
 
@@ -20,7 +19,7 @@ def leaky_relu_grad(grad, y, slope):
     """``grad * (1 if y > 0 else slope)``; the output's sign is the input's, so the output serves."""
     dx = np.empty(grad.shape, grad.dtype)
     flat_grad, flat_y, flat_dx = (np.ascontiguousarray(array).reshape(-1) for array in (grad, y, dx))
-    for chunk in _chunks(grad.size):
+    for chunk in chunks(grad.size):
         leaky_grad_into(flat_grad[chunk], flat_y[chunk], slope, flat_dx[chunk])
     return flat_dx.reshape(grad.shape)
 
@@ -42,8 +41,3 @@ def leaky_grad_into(grad, y, slope, out):
     np.multiply(out, 1 - slope, out=out)
     np.add(out, slope, out=out)
     np.multiply(out, grad, out=out)
-
-
-def _chunks(size):
-    """Slices small enough for the cache, so that the second step on one finds there what the first left."""
-    return [slice(start, min(start + CHUNK, size)) for start in range(0, size, CHUNK)]

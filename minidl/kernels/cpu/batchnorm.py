@@ -28,7 +28,7 @@ class _WideView:
         self.channels = shape[-1]
         self.count = int(np.prod(shape[:-1]))  # N, the values per channel
         self.together = wide_rows(self.count, self.channels)
-        self.chunks = chunks(self.count, self.channels, self.together)
+        self.chunks = chunks(self.count // self.together, self.together * self.channels)
 
     def rows(self, array):
         return np.ascontiguousarray(array).reshape(-1, self.together * self.channels)

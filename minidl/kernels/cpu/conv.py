@@ -15,6 +15,7 @@ Document Processing"; the output size is that of the notes' layer table (B2).
 import numpy as np
 
 from minidl.kernels.cpu.parallel import run_parts, scratch, split_evenly
+from minidl.kernels.cpu.rows import sum_rows
 from minidl.kernels.shapes import conv_output_size
 
 # Layers with at most so many weights per kernel position compute several neighbouring pixels at once.
@@ -41,8 +42,7 @@ def conv2d(x, weight, bias, stride, padding):
 
 def conv2d_grad_bias(grad):
     """``sum over n, i, j of grad[n, i, j, o]``: (batch, out_height, out_width, out_channels) -> (out_channels,)."""
-    rows = grad.reshape(-1, grad.shape[-1])
-    return np.ones(len(rows), grad.dtype) @ rows
+    return sum_rows(grad.reshape(-1, grad.shape[-1]))
 
 
 def conv2d_grad_weight(x, grad, kernel_size, stride, padding):

@@ -8,6 +8,7 @@ many pixels side by side, the same array is added to the vector repeated as ofte
 import numpy as np
 
 WIDE = 512  # numbers in a wide row, about
+CHUNK = 1 << 16  # numbers in a chunk, about: 256 KiB of float32
 
 
 def wide_rows(count, channels):
@@ -18,11 +19,10 @@ def wide_rows(count, channels):
     return together
 
 
-def chunks(count, channels, together, chunk_size=1 << 16):
-    """Slices of the wide rows of about ``chunk_size`` numbers, so that several passes find them in the cache."""
-    wide = count // together
-    step = max(1, chunk_size // (together * channels))
-    return [slice(start, min(start + step, wide)) for start in range(0, wide, step)]
+def chunks(rows, width=1):
+    """Slices of ``rows`` rows of so many numbers, about CHUNK in each: several passes find them in the cache."""
+    step = max(1, CHUNK // width)
+    return [slice(start, min(start + step, rows)) for start in range(0, rows, step)]
 
 
 def sum_rows(rows):
