@@ -24,10 +24,20 @@ class BatchNormRule:
             return variance**0.5 + self.epsilon
         return (variance + self.epsilon) ** 0.5
 
+    def variance_for(self, divisor):
+        """The variance of which ``divisor`` is made, the other way round; negative where there is none."""
+        if self.epsilon_outside_root:
+            root = divisor - self.epsilon
+            return root * abs(root)
+        return divisor**2 - self.epsilon
+
 
 # The usual rule (cuDNN, PyTorch), by which the published weights were very probably trained (spec 3.2).
 STANDARD = BatchNormRule("standard", 1e-5)
 # The original program on a CPU, forwards and backwards, with its small inconsistencies (spec 3.2); for parity only.
 DARKNET_CPU = BatchNormRule("darknet-cpu", 1e-6, epsilon_outside_root=True, unbiased=True)
 
-BATCHNORM_RULES = {rule.name: rule for rule in (STANDARD, DARKNET_CPU)}
+# OpenCV's reader of the original's files; it does not train.
+OPENCV = BatchNormRule("opencv", 1e-6, backward_epsilon=1e-6)
+
+BATCHNORM_RULES = {rule.name: rule for rule in (STANDARD, DARKNET_CPU, OPENCV)}

@@ -3,10 +3,12 @@
 import numpy as np
 
 from minidl import ops
+from minidl.device import array_module
 from minidl.kernels.batchnorm_rules import STANDARD
 from minidl.kernels.shapes import pair
 from minidl.nn.init import generator, he_normal
 from minidl.nn.module import Buffer, Module, Parameter
+from minidl.tensor import Tensor
 
 
 class Conv2d(Module):
@@ -108,6 +110,23 @@ class MaxPool2d(Module):
         return f"{self.size}x{self.size} / {self.stride}"
 
 
+class Dropout(Module):
+    """In training each number becomes 0 with ``probability`` and the others grow by ``1 / (1 - probability)``.
+
+    So their expected value stays the same; in evaluation nothing happens.  ``rng``: NumPy generator of the choice.
+    """
+
+    def __init__(self, probability, rng=None):
+        self.probability, self._rng = probability, generator(rng)
+
+    def forward(self, x):
+        if not self.training or not self.probability:
+            return x
+        kept = self._rng.random(x.shape, np.float32) >= self.probability
+        factors = kept.astype(x.dtype) / x.dtype.type(1 - self.probability)
+        return ops.multiply(x, Tensor(array_module(x.data).asarray(factors)))
+
+
 class GlobalAveragePool(Module):
     """Mean over the whole map: (batch, height, width, channels) -> (batch, channels)."""
 
@@ -116,11 +135,14 @@ class GlobalAveragePool(Module):
 
 
 class Linear(Module):
-    """Fully connected layer: (batch, inputs) -> (batch, outputs).  Weight (inputs, outputs), He normal; bias 0."""
+    """Fully connected layer: (batch, inputs) -> (batch, outputs).  Weight (inputs, outputs), He normal; bias 0.
 
-    def __init__(self, inputs, outputs, rng=None):
+    Parameters as for :class:`Conv2d`.
+    """
+
+    def __init__(self, inputs, outputs, bias=True, rng=None):
         self.weight = Parameter(he_normal((inputs, outputs), generator(rng)))
-        self.bias = Parameter(np.zeros(outputs, np.float32))
+        self.bias = Parameter(np.zeros(outputs, np.float32)) if bias else None
 
     def forward(self, x):
         return ops.linear(x, self.weight, self.bias)

@@ -2,10 +2,7 @@
 
 from dataclasses import dataclass
 
-import numpy as np
-
-from minidl.nn.module import observe
-from minidl.tensor import Tensor, no_grad
+from minidl.nn.graph import trace
 
 
 @dataclass(frozen=True)
@@ -27,33 +24,18 @@ def layer_table(model, input_shape):
     ``input_shape`` is (height, width, channels).  The model runs once on zeros, in evaluation mode.
     ``operations`` count multiplications and additions of convolutions and linear layers for one image.
     """
-    paths = {id(module): path for path, module in model.named_modules()}
-    modes = [(module, module.training) for _, module in model.named_modules()]
-    rows = []
-
-    def record(module, inputs, output):
-        if any(True for _ in module.children()):
-            return
-        rows.append(
-            LayerRow(
-                path=paths[id(module)],
-                kind=type(module).__name__,
-                kernel=module.describe() if hasattr(module, "describe") else "",
-                input_shape=inputs[0].shape[1:],
-                output_shape=output.shape[1:],
-                parameters=module.parameter_count(),
-                operations=module.operations(output.shape) if hasattr(module, "operations") else 0,
-            )
+    return [
+        LayerRow(
+            path=node.path,
+            kind=type(node.module).__name__,
+            kernel=node.module.describe() if hasattr(node.module, "describe") else "",
+            input_shape=node.input_shapes[0],
+            output_shape=node.output_shape,
+            parameters=node.module.parameter_count(),
+            operations=node.module.operations((1, *node.output_shape)) if hasattr(node.module, "operations") else 0,
         )
-
-    model.eval()
-    try:
-        with observe(record), no_grad():
-            model(Tensor(np.zeros((1, *input_shape), np.float32)))
-    finally:
-        for module, training in modes:
-            module.training = training
-    return rows
+        for node in trace(model, input_shape)[0]
+    ]
 
 
 def summary(model, input_shape):

@@ -15,6 +15,7 @@ from minidl.ops.operators import install
 from minidl.ops.pool import global_average_pool, maxpool2d
 from minidl.ops.reduction import max_value, mean, sum_value
 from minidl.ops.shape import reshape, take, transpose
+from minidl.ops.shortcut import shortcut
 from minidl.ops.upsample import upsample
 
 install()
@@ -42,6 +43,7 @@ __all__ = [
     "negative",
     "power",
     "reshape",
+    "shortcut",
     "sigmoid",
     "softmax",
     "sqrt",

@@ -59,11 +59,16 @@ def softmax(x, axis=-1):
 
     Backward: ``y * (grad - sum(grad * y))``.
     """
-    xp = array_module(x.data)
-    exponentials = xp.exp(x.data - x.data.max(axis=axis, keepdims=True))
-    y = exponentials / exponentials.sum(axis=axis, keepdims=True)
+    y = stable_softmax(x.data, axis)
 
     def backward(grad):
         return (y * (grad - (grad * y).sum(axis=axis, keepdims=True)),)
 
     return Tensor.from_operation(y, (x,), backward, "softmax")
+
+
+def stable_softmax(x, axis=-1):
+    """``e^x / sum(e^x)`` of an array, with the largest value taken out first so that nothing overflows."""
+    xp = array_module(x)
+    exponentials = xp.exp(x - x.max(axis=axis, keepdims=True))
+    return exponentials / exponentials.sum(axis=axis, keepdims=True)

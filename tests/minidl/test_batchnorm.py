@@ -252,3 +252,20 @@ def test_golden_updates_and_inference_afterwards(original, block):
     assert_close(convolution.weight.data, original.w_step2_nograd, 1e-6)
     block.eval()
     assert_close(block(Tensor(original.images)).data, original.out_infer_after, 2e-6)
+
+
+@pytest.mark.parametrize("rule", nn.BATCHNORM_RULES.values(), ids=lambda rule: rule.name)
+def test_the_variance_for_a_divisor_is_the_divisor_backwards(rule):
+    variances = np.array([0.0, 1e-12, 1e-7, 1e-3, 1.0, 50.0])
+    np.testing.assert_allclose(rule.variance_for(rule.divisor(variances)), variances, rtol=1e-6, atol=1e-18)
+
+
+def test_the_three_rules_by_hand():
+    variance = 1e-4
+    wanted = {"standard": (1.1e-4) ** 0.5, "darknet-cpu": 0.01 + 1e-6, "opencv": (1.01e-4) ** 0.5}
+    assert {name: rule.divisor(variance) for name, rule in nn.BATCHNORM_RULES.items()} == pytest.approx(wanted)
+
+
+def test_no_variance_gives_a_divisor_below_that_of_zero():
+    for rule in nn.BATCHNORM_RULES.values():
+        assert rule.variance_for(rule.divisor(0.0) / 2) < 0

@@ -1,0 +1,63 @@
+"""A network as a graph, found by watching it run: which layer ran on whose output."""
+
+from dataclasses import dataclass
+from weakref import WeakKeyDictionary
+
+import numpy as np
+
+from minidl.nn.module import Module, observe
+from minidl.tensor import Tensor, no_grad
+
+IMAGES = -1  # number of the network's input among the nodes
+
+
+@dataclass(frozen=True)
+class Node:
+    """One layer that ran.
+
+    module; path: its name in the network; inputs: per input the number of the node that made it, IMAGES for the
+    network's own input, None for what no layer made (such as a sum written as ``a + b``); input_shapes,
+    output_shape: without the batch.
+    """
+
+    module: Module
+    path: str
+    inputs: tuple
+    input_shapes: tuple
+    output_shape: tuple
+
+
+def trace(model, input_shape):
+    """The nodes of a network in the order in which they ran, and per output of the network its node's number.
+
+    ``input_shape`` is (height, width, channels).  The model runs once on zeros, in evaluation mode.  A node is a
+    layer without layers of its own; one that only passes its input on leaves no trace.
+    """
+    nodes, made_by = [], WeakKeyDictionary()  # {tensor: number of its node}; no array lives longer for it
+    paths = {id(module): path for path, module in model.named_modules()}
+
+    def record(module, inputs, output):
+        if any(True for _ in module.children()) or any(output is each for each in inputs):
+            return
+        node = Node(
+            module,
+            paths[id(module)],
+            tuple(made_by.get(each) for each in inputs),
+            tuple(each.shape[1:] for each in inputs),
+            output.shape[1:],
+        )
+        made_by[output] = len(nodes)
+        nodes.append(node)
+
+    images = Tensor(np.zeros((1, *input_shape), np.float32))
+    made_by[images] = IMAGES
+    modes = [(module, module.training) for _, module in model.named_modules()]
+    model.eval()
+    try:
+        with observe(record), no_grad():
+            result = model(images)
+    finally:
+        for module, training in modes:
+            module.training = training
+    outputs = result if isinstance(result, tuple | list) else (result,)
+    return nodes, tuple(made_by.get(each) for each in outputs)
