@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import pytest
 
+from tests.yolov3.local_server import LocalServers
 from tests.yolov3.short_runs import SHORT, stopping_in_epoch
 from tests.yolov3.tiny_data import shapes_for_voc, write_voc
 from yolov3.checkpoint import Checkpoint, save_checkpoint
@@ -95,6 +96,14 @@ def checkpoint(tmp_path_factory):
     model = build_model("yolov3-nano", len(SHAPE_NAMES), seed=1)
     save_checkpoint(path, Checkpoint(model, "yolov3-nano", "concat", SHAPE_NAMES, (64, 64)))
     return path
+
+
+@pytest.fixture
+def serve():
+    """Function: start a server on this machine that answers by the given function; returns its address."""
+    servers = LocalServers()
+    yield servers.start
+    servers.stop()
 
 
 @pytest.fixture

@@ -5,10 +5,7 @@ Each set is one archive of a public repository at a fixed commit.  The archive's
 Nothing from the network is believed: not its lengths, not its file names, not that it is an archive.
 """
 
-import http.client
 import tempfile
-import urllib.error
-import urllib.request
 import zipfile
 import zlib
 from collections import defaultdict
@@ -17,8 +14,7 @@ from pathlib import Path, PurePosixPath
 
 from yolov3.data.manifest import read_manifest
 from yolov3.errors import UserError
-
-CHUNK = 1 << 16  # bytes read at a time
+from yolov3.fetch import fetch
 
 
 @dataclass(frozen=True)
@@ -101,52 +97,13 @@ def _fetch_and_unpack(public_set, files, target, url, timeout):
     # Beside the target, so that the last step is a rename within one file system.
     with tempfile.TemporaryDirectory(prefix=f".{target.name}-", dir=target.parent) as temporary:
         archive, unpacked = Path(temporary) / "archive.zip", Path(temporary) / "unpacked"
-        _fetch(url, archive, public_set.largest_archive, timeout)
+        fetch(url, archive, public_set.largest_archive, "zip archive", signature=b"PK", timeout=timeout)
         _unpack(archive, files, unpacked, url)
         for path, text in public_set.extra_files.items():
             (unpacked / path).write_bytes(text.encode("utf-8"))
         if target.is_dir():
             target.rmdir()  # it is empty, and not every system renames over an empty folder
         unpacked.rename(target)
-
-
-def _fetch(url, path, largest_size, timeout):
-    """Stream ``url`` to the file ``path``; UserError unless a whole zip archive of at most ``largest_size`` came."""
-    from tqdm import tqdm
-
-    try:
-        response = urllib.request.urlopen(url, timeout=timeout)
-    except urllib.error.HTTPError as error:
-        raise UserError(f"{url}: the server answers {error.code} {error.reason}: try again later") from error
-    except (OSError, http.client.HTTPException, ValueError) as error:
-        reason = getattr(error, "reason", None) or error
-        raise UserError(f"{url} cannot be reached ({reason}): check the connection and try again") from error
-    received, promised = 0, response.length  # promised is None where the server names no length
-    with response, open(path, "wb") as file, tqdm(total=promised, unit="B", unit_scale=True, disable=None) as bar:
-        while chunk := _next_chunk(response, url):
-            if received == 0:
-                _check_is_archive(chunk, url)
-            received += len(chunk)
-            if received > largest_size:
-                raise UserError(f"{url} sends more than {largest_size} bytes, which cannot be the data set")
-            file.write(chunk)
-            bar.update(len(chunk))
-    if received == 0 or (promised is not None and received < promised):
-        raise UserError(f"{url}: the connection broke off after {received} bytes: try again")
-
-
-def _next_chunk(response, url):
-    try:
-        return response.read(CHUNK)
-    except (OSError, http.client.HTTPException) as error:
-        raise UserError(f"{url}: the connection broke off ({str(error) or type(error).__name__}): try again") from error
-
-
-def _check_is_archive(start, url):
-    if start.lstrip()[:1] == b"<":
-        raise UserError(f"{url} answers with a web page instead of an archive: look at that address in a browser")
-    if not start.startswith(b"PK"):
-        raise UserError(f"{url} answers with something that is no zip archive: look at that address in a browser")
 
 
 def _unpack(archive_path, files, destination, url):

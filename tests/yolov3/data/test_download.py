@@ -5,17 +5,15 @@ import io
 import random
 import re
 import shutil
-import threading
-import time
 import tracemalloc
 import zipfile
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from tests.yolov3.local_server import Stalling, answering, trickling, without_length
 from yolov3.data import manifest
 from yolov3.data.download import PUBLIC_SETS, PublicSet, download
 from yolov3.data.manifest import ManifestFile, ManifestPicture, read_manifest, thumbnail
@@ -27,44 +25,6 @@ FILES = {
     "labels/b.txt": b"",
     "images/a.bin": b"\x00\x01" * 900,
 }
-
-
-@pytest.fixture
-def serve():
-    """Start a server that answers every request by the given function; returns its address."""
-    servers = []
-
-    def start(answer):
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self):
-                server.requests += 1
-                answer(self)
-
-            def log_message(self, *_):
-                pass
-
-        server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        server.requests = 0
-        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
-        servers.append(server)
-        return f"http://127.0.0.1:{server.server_port}/set.zip"
-
-    yield start
-    for server in servers:
-        server.shutdown()
-        server.server_close()
-
-
-def answering(body, status=200, length=None):
-    """Send ``body``, stating its length or another one."""
-
-    def answer(request):
-        request.send_response(status)
-        request.send_header("Content-Length", str(len(body) if length is None else length))
-        request.end_headers()
-        request.wfile.write(body)
-
-    return answer
 
 
 @pytest.fixture
@@ -112,14 +72,8 @@ def test_a_good_archive(tiny, serve, tmp_path, capsys, compression):
 
 
 def test_without_a_stated_length(tiny, serve, tmp_path):
-    body = archive_of(FILES)
-
-    def answer(request):
-        request.send_response(200)
-        request.end_headers()
-        request.wfile.write(body)
-
-    assert set(content_of(download("tiny", tmp_path / "data", serve(answer)))) == {*FILES, "data.yaml"}
+    target = download("tiny", tmp_path / "data", serve(without_length(archive_of(FILES))))
+    assert set(content_of(target)) == {*FILES, "data.yaml"}
 
 
 def test_folders_inside_the_archive_do_not_matter(tiny, serve, tmp_path):
@@ -172,36 +126,16 @@ def test_an_empty_folder_is_filled(tiny, serve, tmp_path):
 
 
 def test_a_slow_server_is_waited_for(tiny, serve, tmp_path):
-    body = archive_of(FILES)
-
-    def answer(request):
-        request.send_response(200)
-        request.send_header("Content-Length", str(len(body)))
-        request.end_headers()
-        for start in range(0, len(body), 200):
-            request.wfile.write(body[start : start + 200])
-            request.wfile.flush()
-            time.sleep(0.05)
-
+    url = serve(trickling(archive_of(FILES), 60, pause=0.05))
     # Longer in all than the timeout, which is for silence.
-    assert download("tiny", tmp_path / "data", serve(answer), timeout=0.3).is_dir()
+    assert download("tiny", tmp_path / "data", url, timeout=0.3).is_dir()
 
 
 def test_a_silent_server_is_not_waited_for(tiny, serve, tmp_path):
-    body, done, gave_up = archive_of(FILES), threading.Event(), threading.Event()
-
-    def answer(request):
-        request.send_response(200)
-        request.send_header("Content-Length", str(len(body)))
-        request.end_headers()
-        request.wfile.write(body[:100])
-        request.wfile.flush()
-        if not done.wait(60):
-            gave_up.set()
-
-    expect_error(tmp_path / "data", serve(answer), "broke off", timeout=0.2)
-    assert not gave_up.is_set()  # the server still holds the connection open
-    done.set()
+    server = Stalling(archive_of(FILES), 100)
+    expect_error(tmp_path / "data", serve(server), "broke off", timeout=0.2)
+    assert not server.gave_up.is_set()  # the server still holds the connection open
+    server.release()
 
 
 @pytest.mark.parametrize("received", [0, 100, -1])
@@ -224,13 +158,8 @@ def test_a_chunked_answer_that_breaks_off(tiny, serve, tmp_path):
 
 def test_half_an_archive_of_unstated_length(tiny, serve, tmp_path):
     body = archive_of(FILES)
-
-    def answer(request):
-        request.send_response(200)
-        request.end_headers()
-        request.wfile.write(body[: len(body) // 2])
-
-    expect_error(tmp_path / "data", serve(answer), "damaged or broke off")
+    url = serve(without_length(body[: len(body) // 2]))
+    expect_error(tmp_path / "data", url, "damaged or broke off")
 
 
 @pytest.mark.parametrize(
