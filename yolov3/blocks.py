@@ -1,23 +1,46 @@
-"""The two building blocks of every Darknet, and what all networks made of them share."""
+"""The building blocks of every Darknet, and what all networks made of them share."""
 
 from minidl import nn, ops
 
 LEAKY_SLOPE = 0.1
+LINEAR = 1.0  # the slope of a leaky ReLU that changes nothing
 
 
 class ConvBlock(nn.Module):
-    """Convolution, batch norm, leaky ReLU (slope 0.1): one line of Table 1 (notes B2).
+    """Convolution, batch norm, leaky ReLU: one line of Table 1 (notes B2).
 
     (batch, height, width, inputs) -> (batch, height / stride, width / stride, outputs).  The convolution has no bias,
     because the batch norm behind it would take it out again; batch norm and leaky ReLU run as one operation.
+    ``slope`` of the leaky ReLU: 0.1, or LINEAR for none; ``padding`` on each side: default ``size // 2``.
     """
 
-    def __init__(self, inputs, outputs, size, stride=1, rng=None):
-        self.conv = nn.Conv2d(inputs, outputs, size, stride, bias=False, rng=rng)
-        self.norm = nn.BatchNorm(outputs, slope=LEAKY_SLOPE)
+    def __init__(self, inputs, outputs, size, stride=1, rng=None, slope=LEAKY_SLOPE, padding=None):
+        self.conv = nn.Conv2d(inputs, outputs, size, stride, padding, bias=False, rng=rng)
+        self.norm = nn.BatchNorm(outputs, slope=slope)
 
     def forward(self, x):
         return self.norm(self.conv(x))
+
+
+class Shortcut(nn.Module):
+    """``x + source``, then a leaky ReLU where ``slope`` is below 1.
+
+    The source may be of another size, such as the map before a stride: see :func:`minidl.ops.shortcut`.
+    """
+
+    def __init__(self, slope=LINEAR):
+        self.slope = slope
+
+    def forward(self, x, source):
+        y = ops.add(x, source) if x.shape == source.shape else ops.shortcut(x, source)
+        return y if self.slope == LINEAR else ops.leaky_relu(y, self.slope)
+
+
+class Concat(nn.Module):
+    """Maps side by side, along the channels: the original calls it a route."""
+
+    def forward(self, *maps):
+        return ops.concat(*maps)
 
 
 class ResidualBlock(nn.Module):
@@ -30,9 +53,10 @@ class ResidualBlock(nn.Module):
     def __init__(self, channels, rng=None):
         self.reduce = ConvBlock(channels, channels // 2, 1, rng=rng)
         self.expand = ConvBlock(channels // 2, channels, 3, rng=rng)
+        self.shortcut = Shortcut()
 
     def forward(self, x):
-        return ops.add(x, self.expand(self.reduce(x)))
+        return self.shortcut(self.expand(self.reduce(x)), x)
 
 
 class DarknetNetwork(nn.Module):

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from minidl.device import array_module
-from minidl.ops.activation import stable_sigmoid
+from minidl.ops.activation import stable_sigmoid, stable_softmax
 
 # e^15 times any anchor is larger than any picture, and still far from overflow.
 LARGEST_EXPONENT = 15.0
@@ -50,7 +50,7 @@ class Predictions:
     """All boxes a batch's heads predict: coarse scale first, then row, column, anchor (10,647 at 416; notes F4).
 
     boxes_cxcywh (batch, boxes, 4) as fractions of the network input; objectness (batch, boxes);
-    class_probabilities (batch, boxes, classes), each on its own, not a share of 1 (notes H2).
+    class_probabilities (batch, boxes, classes): in YOLOv3 each on its own, not a share of 1 (notes H2).
     """
 
     boxes_cxcywh: np.ndarray
@@ -58,8 +58,11 @@ class Predictions:
     class_probabilities: np.ndarray
 
 
-def decode(heads, anchors, strides):
-    """:class:`Predictions` of all heads; ``anchors`` and ``strides`` as in a DetectionNetwork, one per head."""
+def decode(heads, anchors, strides, one_class_per_box=False):
+    """:class:`Predictions` of all heads; ``anchors`` and ``strides`` as in a DetectionNetwork, one per head.
+
+    ``one_class_per_box``: probabilities are shares of 1 (softmax), as in YOLOv2 (notes H1; spec 3.12).
+    """
     xp = array_module(heads[0])
     boxes, objectness, probabilities = [], [], []
     for head, group, stride in zip(heads, anchors, strides, strict=True):
@@ -67,7 +70,8 @@ def decode(heads, anchors, strides):
         logits = split_head(head, len(group))
         boxes.append(decode_boxes(head, group, stride).reshape(batch, -1, 4))
         objectness.append(stable_sigmoid(logits[..., 4]).reshape(batch, -1))
-        probabilities.append(stable_sigmoid(logits[..., 5:]).reshape(batch, -1, logits.shape[-1] - 5))
+        of_classes = stable_softmax(logits[..., 5:]) if one_class_per_box else stable_sigmoid(logits[..., 5:])
+        probabilities.append(of_classes.reshape(batch, -1, logits.shape[-1] - 5))
     return Predictions(
         xp.concatenate(boxes, axis=1), xp.concatenate(objectness, axis=1), xp.concatenate(probabilities, axis=1)
     )

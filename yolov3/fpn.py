@@ -6,8 +6,8 @@ backbone sideways (the *lateral connection*), detect, and on to the next scale.
 
 import numpy as np
 
-from minidl import nn, ops
-from yolov3.blocks import ConvBlock
+from minidl import nn
+from yolov3.blocks import Concat, ConvBlock, Shortcut
 
 LATERALS = ("concat", "add")
 
@@ -56,13 +56,14 @@ class TopDown(nn.Module):
         self.reduce = ConvBlock(inputs, channels, 1, rng=rng)
         self.upsample = nn.Upsample(2)
         self.lateral = ConvBlock(lateral_inputs, channels, 1, rng=rng) if lateral == "add" else None
+        self.join = Shortcut() if lateral == "add" else Concat()
         self.outputs = channels if lateral == "add" else channels + lateral_inputs
 
     def forward(self, features, backbone_map):
         upsampled = self.upsample(self.reduce(features))
         if self.lateral is not None:
-            return ops.add(upsampled, self.lateral(backbone_map))
-        return ops.concat(upsampled, backbone_map)
+            backbone_map = self.lateral(backbone_map)
+        return self.join(upsampled, backbone_map)
 
 
 class FeaturePyramid(nn.Module):

@@ -28,9 +28,11 @@ class DetectionNetwork(DarknetNetwork):
     classes: number of classes
     strides: of the heads in the order of the output, coarse to fine, such as (32, 16, 8)
     anchors: per head an array (anchors, 2) of widths and heights in pixels of the network input
+    one_class_per_box: whether the classes of a box exclude each other; in YOLOv3 they do not (notes H2)
     """
 
     strides = ()
+    one_class_per_box = False
 
     def set_scales(self, classes, anchors):
         """Check and keep ``classes`` and ``anchors`` (``{stride: ((width, height), ...)}``).  Raises UserError."""

@@ -25,8 +25,8 @@ def predict(model, images):
     with one_blas_thread, no_grad(), np.errstate(over="ignore", invalid="ignore"):
         heads = [head.data for head in model(Tensor(images))]
     if not all(np.isfinite(head).all() for head in heads):
-        raise UserError("the network's output is not finite: its training diverged; train it again with a lower --lr")
-    return decode(heads, model.anchors, model.strides)
+        raise UserError("the network's output is not finite: its training diverged, or its weights are damaged")
+    return decode(heads, model.anchors, model.strides, model.one_class_per_box)
 
 
 def select(predictions, index, confidence):

@@ -17,6 +17,7 @@ class FixedBoxes:
 
     strides = (STRIDE,)
     anchors = (np.array([[ANCHOR, ANCHOR]], np.float32),)
+    one_class_per_box = False
 
     def __init__(self, boxes, classes):
         self.boxes, self.classes, self.seen = boxes, classes, set()

@@ -1,5 +1,6 @@
 """Decoding: by hand, in loops, and against the original's detection layer."""
 
+import json
 import math
 
 import numpy as np
@@ -119,3 +120,26 @@ def test_detections_of_the_originals_layer(layer):
     wanted = np.array(layer.functions["yolo_dets_img100x50_thresh.3_xywh_obj_p3"]).reshape(-1, 8)
     assert len(wanted) == 6
     np.testing.assert_allclose(found, wanted, rtol=1e-6, atol=1e-5)
+
+
+def test_region_layer_of_yolov2_is_the_originals(golden):
+    functions = json.loads((golden / "functions.json").read_text())
+    logits, wanted = (np.array(functions[key]).reshape(2, 8, 2, 2) for key in ("region_in", "region_out"))
+    head = logits.reshape(16, 2, 2).transpose(1, 2, 0)[None]  # two anchors with (5 + 3) channels each
+    stride, cells = 32, np.array([[0.57, 0.68], [1.3, 0.9]])
+    found = decode([head], [cells * stride], [stride], one_class_per_box=True)
+    x, y, width, height, objectness, *classes = wanted.transpose(1, 2, 3, 0)  # each (rows, columns, anchors)
+    columns, rows = np.meshgrid(np.arange(2), np.arange(2))
+    boxes = np.stack(
+        [
+            (columns[..., None] + x) / 2,
+            (rows[..., None] + y) / 2,
+            np.exp(width) * cells[:, 0] / 2,
+            np.exp(height) * cells[:, 1] / 2,
+        ],
+        axis=-1,
+    )
+    np.testing.assert_allclose(found.boxes_cxcywh[0], boxes.reshape(-1, 4), rtol=1e-5)
+    np.testing.assert_allclose(found.objectness[0], objectness.ravel(), rtol=1e-5)
+    np.testing.assert_allclose(found.class_probabilities[0], np.stack(classes, -1).reshape(-1, 3), rtol=1e-5)
+    np.testing.assert_allclose(found.class_probabilities.sum(-1), 1, rtol=1e-6)

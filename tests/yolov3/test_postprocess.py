@@ -15,6 +15,7 @@ class FixedHead:
 
     strides = (32,)
     anchors = (np.array([[32.0, 32.0]]),)
+    one_class_per_box = False
 
     def __init__(self, head):
         self.head = np.array(head, np.float32)

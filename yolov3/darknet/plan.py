@@ -1,0 +1,170 @@
+"""A network as a plan: layers, sources, shapes and counts, and not a single array.
+
+A plan comes from a ``.cfg`` file (:mod:`yolov3.darknet.cfg`) or from one of our own networks
+(:mod:`yolov3.darknet.trace`).  It tells how many bytes the weights must have before any memory is taken for them.
+"""
+
+from dataclasses import dataclass
+from math import prod
+
+from yolov3.darknet.kinds import Detection, Kind, Shortcut
+from yolov3.errors import UserError
+
+LARGEST_ARRAY = 2**31 - 1  # numbers of one layer; the original counts them in 32 bits
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One layer of a plan; shapes are (height, width, channels)."""
+
+    index: int
+    kind: Kind
+    input_shape: tuple[int, int, int]
+    output_shape: tuple[int, int, int]
+
+    @property
+    def section(self):
+        """The name of its section in a cfg file, such as ``convolutional``."""
+        return type(self.kind).__name__.lower()
+
+    @property
+    def weights(self):
+        """Numbers in the kernel or the matrix."""
+        return self.kind.weight_count(self.input_shape)
+
+    @property
+    def biases(self):
+        """One per output channel: the bias, or beta of the batch norm."""
+        return self.output_shape[2] if self.weights else 0
+
+    @property
+    def scales(self):
+        """Gammas of the batch norm."""
+        return self.biases if self.weights and self.kind.batch_normalize else 0
+
+    @property
+    def trainable(self):
+        """Weights, biases and scales together."""
+        return self.weights + self.biases + self.scales
+
+    @property
+    def statistics(self):
+        """Running means and variances."""
+        return 2 * self.scales
+
+    @property
+    def floats(self):
+        """Numbers that the layer has in a ``.weights`` file."""
+        return self.trainable + self.statistics
+
+    @property
+    def operations(self):
+        """Multiplications and additions for one picture, counted apart (spec 10)."""
+        return 2 * self.weights * self.kind.output_place_count(self.output_shape)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A whole network.  ``places`` says of each layer where it was described, for error messages."""
+
+    input_shape: tuple[int, int, int]
+    layers: tuple[Layer, ...]
+    places: tuple[str, ...]
+
+    @property
+    def floats(self):
+        """Numbers in its ``.weights`` file, without the header."""
+        return sum(layer.floats for layer in self.layers)
+
+    @property
+    def trainable(self):
+        """Its parameters."""
+        return sum(layer.trainable for layer in self.layers)
+
+    @property
+    def operations(self):
+        """Multiplications and additions for one picture."""
+        return sum(layer.operations for layer in self.layers)
+
+    @property
+    def statistics(self):
+        """Its running means and variances."""
+        return sum(layer.statistics for layer in self.layers)
+
+    @property
+    def boxes(self):
+        """How many boxes it predicts for one picture."""
+        return sum(prod(layer.output_shape[:2]) * len(layer.kind.own_anchors) for layer in self.detections)
+
+    @property
+    def detections(self):
+        """Its detection layers, in order."""
+        return [layer for layer in self.layers if isinstance(layer.kind, Detection)]
+
+    def resized(self, height, width):
+        """The same network for pictures of another size.  Raises UserError where a layer does not fit it."""
+        kinds = [layer.kind for layer in self.layers]
+        return make_plan(kinds, (height, width, self.input_shape[2]), self.places)
+
+
+def make_plan(kinds, input_shape, places=None):
+    """Follow the shapes through layers of these kinds.
+
+    ``places``: what an error message calls each layer; default ``layer N [section]``.
+    Raises UserError, beginning with the place, for a source that does not exist yet, for shapes that do not fit and
+    for layers of more than ``LARGEST_ARRAY`` numbers.
+    """
+    if places is None:
+        places = tuple(f"layer {index} [{type(kind).__name__.lower()}]" for index, kind in enumerate(kinds))
+    layers = []
+    shape = tuple(input_shape)
+    for index, (kind, place) in enumerate(zip(kinds, places, strict=True)):
+        for source in kind.sources:
+            if not 0 <= source < index:
+                raise UserError(f"{place}: there is no layer {source} before layer {index}")
+        try:
+            output_shape = kind.output_shape(shape, [layers[source].output_shape for source in kind.sources])
+        except ValueError as error:
+            raise UserError(f"{place}: {error}{_advice(kinds, input_shape)}") from error
+        layer = Layer(index, kind, shape, output_shape)
+        if max(prod(shape), prod(output_shape), layer.weights) > LARGEST_ARRAY:
+            raise UserError(f"{place}: its weights or its map are more than {LARGEST_ARRAY:,} numbers, too many")
+        layers.append(layer)
+        shape = output_shape
+    plan = Plan(tuple(input_shape), tuple(layers), tuple(places))
+    _check_detections(plan)
+    return plan
+
+
+def _advice(kinds, input_shape):
+    """What most often helps where the shapes in a detector do not fit."""
+    height, width, _ = input_shape
+    if (height % 32 or width % 32) and any(isinstance(kind, Detection) for kind in kinds):
+        return f" (the picture is {height}x{width}: choose a height and width that are multiples of 32)"
+    return ""
+
+
+def _check_detections(plan):
+    """UserError unless every detection layer has square cells and the classes of the others, and ends there."""
+    detections = plan.detections
+    ends = {layer.index for layer in detections}
+    for layer in plan.layers:
+        read = layer.kind.sources or ((layer.index - 1,) if layer.index else ())
+        if isinstance(layer.kind, Shortcut):
+            read = (*read, layer.index - 1)
+        if ends.intersection(read):
+            raise UserError(f"{plan.places[layer.index]}: it reads the output of a detection layer, which is an end")
+    for layer in detections:
+        (height, width, _), (rows, columns, _) = plan.input_shape, layer.output_shape
+        if height % rows or width % columns or height // rows != width // columns:
+            raise UserError(
+                f"{plan.places[layer.index]}: its {rows}x{columns} cells do not divide the {height}x{width} picture "
+                "into squares: choose a height and width that are multiples of 32"
+            )
+        if type(layer.kind) is not type(detections[0].kind):
+            raise UserError(f"{plan.places[layer.index]}: a network has either [yolo] or [region] layers, not both")
+        if layer.kind.classes != detections[0].kind.classes:
+            raise UserError(
+                f"{plan.places[layer.index]}: {layer.kind.classes} classes, but the detection layer before it has "
+                f"{detections[0].kind.classes}"
+            )
