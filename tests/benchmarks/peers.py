@@ -12,6 +12,7 @@ from minidl.nn import BatchNorm
 from minidl.optim import Adam
 from yolov3.data.batches import Batch
 from yolov3.loss import yolo_loss
+from yolov3.onnx_export import INPUT, to_onnx
 
 OURS, PYTORCH, ONNX_RUNTIME, OPENCV = "this project", "PyTorch", "ONNX Runtime", "OpenCV"
 LIBRARIES = {PYTORCH: ("torch",), ONNX_RUNTIME: ("onnx", "onnxruntime"), OPENCV: ("onnx", "cv2")}
@@ -77,14 +78,13 @@ def inference_programs(model, images):
     if installed(PYTORCH):
         programs[PYTORCH] = _torch_inference(model, images)
     if installed(ONNX_RUNTIME) or installed(OPENCV):
-        from tests.benchmarks.onnx_peer import INPUT, onnx_file
-
-        file, outputs = onnx_file(model, images.shape[1:3])
+        network = to_onnx(model, images.shape[1:3])
+        file, outputs = network.SerializeToString(), [each.name for each in network.graph.output]
         blob = np.ascontiguousarray(images.transpose(0, 3, 1, 2))  # (1, 3, height, width)
         if installed(ONNX_RUNTIME):
-            programs[ONNX_RUNTIME] = _onnx_runtime_inference(file, INPUT, outputs, blob)
+            programs[ONNX_RUNTIME] = _onnx_runtime_inference(file, outputs, blob)
         if installed(OPENCV):
-            programs[OPENCV] = _opencv_inference(file, INPUT, outputs, blob)
+            programs[OPENCV] = _opencv_inference(file, outputs, blob)
     return programs
 
 
@@ -112,7 +112,7 @@ def _torch_inference(model, images):
     return forward
 
 
-def _onnx_runtime_inference(file, input_name, outputs, blob):
+def _onnx_runtime_inference(file, outputs, blob):
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -120,16 +120,16 @@ def _onnx_runtime_inference(file, input_name, outputs, blob):
     # Between its turns its threads shall sleep and not keep the others' cores busy.
     options.add_session_config_entry("session.force_spinning_stop", "1")
     session = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
-    return lambda: [head.transpose(0, 2, 3, 1) for head in session.run(outputs, {input_name: blob})]
+    return lambda: [head.transpose(0, 2, 3, 1) for head in session.run(outputs, {INPUT: blob})]
 
 
-def _opencv_inference(file, input_name, outputs, blob):
+def _opencv_inference(file, outputs, blob):
     import cv2
 
     network = cv2.dnn.readNetFromONNX(np.frombuffer(file, np.uint8))
 
     def forward():
-        network.setInput(blob, input_name)
+        network.setInput(blob, INPUT)
         return [head.transpose(0, 2, 3, 1) for head in network.forward(outputs)]
 
     return forward

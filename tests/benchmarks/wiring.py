@@ -1,9 +1,9 @@
-"""How the layers of a detector are joined, stated a second time: for programs that bring layers of their own.
+"""How the layers of a detector are joined, stated a second time: for a program that brings layers of its own.
 
 A *peer* here is an object with the methods ``block(block, x)`` and ``convolution(layer, x)``, which compute a ConvBlock
 and a Conv2d of our network in the peer's way, and ``add(a, b)``, ``concat(a, b)``, ``upsample(x)`` (nearest, twice the
 size) and ``maxpool(x, size, stride)`` (whose missing places lie right and below).  What ``x`` is, is the peer's
-affair: an array of its library, or the name of a node.
+affair.
 """
 
 from yolov3.model import YOLOv3Tiny
