@@ -1,5 +1,7 @@
 """Checkpoints: one ``.npz`` with a detector's arrays, the settings to build it again, and where training stands."""
 
+import os
+import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -27,6 +29,11 @@ class Checkpoint:
     image_size: tuple
     training: dict = field(default_factory=dict)
     optimizer: dict = field(default_factory=dict)
+
+
+def is_checkpoint(path):
+    """Whether a path is meant to be one of ours: by its name, or because it is a zip archive, as they are."""
+    return str(path).endswith(".npz") or (os.path.isfile(path) and zipfile.is_zipfile(path))
 
 
 def save_checkpoint(path, checkpoint):

@@ -49,7 +49,10 @@ def build_parser():
     """The parser of all commands and their options."""
     parser = argparse.ArgumentParser(prog="yolov3", description="YOLOv3 from scratch: train, evaluate, detect.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for add in (_add_demo, _add_train, _add_val, _add_detect, _add_anchors, _add_check_data, _add_download, _add_info):
+    for add in (
+        *(_add_demo, _add_train, _add_val, _add_detect, _add_video, _add_export, _add_info, _add_compare_backbones),
+        *(_add_anchors, _add_check_data, _add_download),
+    ):
         add(commands)
     return parser
 
@@ -73,7 +76,8 @@ def _add_train(commands):
     command = _command(commands, "train", "train a detector on a data set")
     _add_data(command, required=False)  # a resumed run knows its own
     command.add_argument("--model", help="preset: yolov3-nano (default), yolov3-small, yolov3-tiny, yolov3")
-    command.add_argument("--weights", help="checkpoint whose weights to start from (fine-tuning)")
+    start_help = "checkpoint to start from (fine-tuning), or the original's, such as darknet53.conv.74, for --model"
+    command.add_argument("--weights", help=start_help)
     _add_image_size(command, "of the network input (default: the preset's, or that of --weights)")
     command.add_argument("--epochs", type=_positive_integer, help="passes over the data (default 41)")
     command.add_argument("--batch", type=_positive_integer, help="pictures per step (default 8)")
@@ -93,10 +97,9 @@ def _add_train(commands):
 
 def _add_val(commands):
     command = _command(commands, "val", "evaluate a detector: AP per class, mAP@0.5 and AP@[.5:.95]")
-    command.add_argument("--weights", required=True, help="checkpoint of the detector")
+    _add_network(command)
     _add_data(command)
     command.add_argument("--split", default="val", help="part of the data set (default val)")
-    _add_image_size(command, "of the network input (default: as trained)")
     command.add_argument("--batch", type=_positive_integer, default=8, help="pictures per step (default 8)")
     _add_thresholds(command, EVALUATION_CONFIDENCE)
     command.add_argument("--save-json", action="store_true", help="also write detections.json, boxes in pixels")
@@ -110,13 +113,26 @@ def _add_detect(commands):
     command.add_argument(
         "sources", nargs="+", metavar="PICTURE", help="picture, folder of pictures, or pattern such as 'a/*.jpg'"
     )
-    command.add_argument("--weights", required=True, help="checkpoint of the detector")
-    _add_image_size(command, "of the network input (default: as trained)")
+    _add_network(command)
     _add_thresholds(command, SHOWN_CONFIDENCE)
     command.add_argument("--save-txt", action="store_true", help="also write labels/*.txt: class x y w h score")
     command.add_argument("--save-json", action="store_true", help="also write detections.json, boxes in pixels")
     _add_device(command)
     _add_output(command, "detect")
+
+
+def _add_video(commands):
+    command = _command(commands, "video", "find objects in a video, a folder of frames, or before a camera")
+    source_help = "video file, folder of pictures, or the number of a camera, such as 0"
+    command.add_argument("source", metavar="SOURCE", help=source_help)
+    _add_network(command)
+    _add_thresholds(command, SHOWN_CONFIDENCE)
+    rate_help = "frames per second of a folder of pictures (default 25)"
+    command.add_argument("--fps", type=_positive_integer, help=rate_help)
+    command.add_argument("--frames", type=_positive_integer, help="stop after so many frames (default: at the end)")
+    command.add_argument("--save-json", action="store_true", help="also write detections.json, boxes in pixels")
+    _add_device(command)
+    _add_output(command, "video")
 
 
 def _add_anchors(commands):
@@ -143,17 +159,47 @@ def _add_check_data(commands):
 
 
 def _add_download(commands):
-    command = _command(commands, "download", "fetch a public data set and verify its files")
-    command.add_argument("name", help="bccd or aerial")
-    command.add_argument("--folder", default="datasets", help="where to put it (default datasets)")
+    command = _command(commands, "download", "fetch a public data set or published weights, and verify them")
+    names_help = "bccd or aerial; or weights: yolov3, yolov3-tiny, yolov2, darknet53.conv.74"
+    command.add_argument("name", help=names_help)
+    command.add_argument("--folder", help="where to put it (default datasets, or weights)")
+
+
+def _add_export(commands):
+    command = _command(commands, "export", "write a detector for other programs")
+    _add_network(command)
+    format_help = "onnx, or darknet for a .cfg and .weights that the original program and OpenCV read"
+    command.add_argument("--format", choices=("onnx", "darknet"), required=True, help=format_help)
+    reader_help = "with darknet: which program's batch norm to write for (default darknet-gpu)"
+    command.add_argument("--reader", choices=("darknet-gpu", "darknet-cpu", "opencv"), help=reader_help)
+    _add_output(command, "export")
 
 
 def _add_info(commands):
     command = _command(commands, "info", "print the layer table of a network: shapes, parameters, operations")
-    command.add_argument(
-        "model", nargs="?", default="yolov3", help="a preset, darknet53, or a checkpoint (default yolov3)"
-    )
+    model_help = "a .cfg file, a checkpoint, or a name such as yolov3-tiny, darknet53, resnet50 (default yolov3)"
+    command.add_argument("model", nargs="?", default="yolov3", help=model_help)
     _add_image_size(command, "of the network input (default: the model's)")
+
+
+def _add_compare_backbones(commands):
+    command = _command(commands, "compare-backbones", "count and time the backbones of the paper's Table 2 here")
+    command.add_argument("--repeat", type=_positive_integer, default=10, help="timed runs per network (default 10)")
+    _add_image_size(command, "of the pictures (default 256)")
+    _add_output(command, "compare-backbones")
+
+
+def _add_network(command):
+    weights_help = "checkpoint, .weights file, or published weights by name: yolov3, yolov3-tiny, yolov2"
+    command.add_argument("--weights", required=True, metavar="W", help=weights_help)
+    command.add_argument("--cfg", metavar="F", help="the .cfg that belongs to a .weights file")
+    model_help = "or the name of a network with a shipped cfg, such as yolov3-spp"
+    command.add_argument("--model", metavar="NAME", help=model_help)
+    command.add_argument("--names", metavar="F", help="names of the classes: a .names or .data file")
+    _add_image_size(command, "of the network input (default: as trained, or as the cfg says)")
+    rules = ("standard", "darknet-cpu", "opencv")
+    rule_help = "where epsilon stands in batch norm: as in most programs (default), the original's CPU code, or OpenCV"
+    command.add_argument("--batchnorm", choices=rules, default="standard", help=rule_help)
 
 
 def _add_data(command, required=True):

@@ -8,12 +8,11 @@ from pathlib import Path
 import numpy as np
 
 from yolov3.boxes import xyxy_to_cxcywh
-from yolov3.checkpoint import load_checkpoint
 from yolov3.data.files import pictures_in
 from yolov3.draw import draw_boxes, save_image
 from yolov3.errors import UserError
 from yolov3.image import letterbox, load_image
-from yolov3.model import check_image_size
+from yolov3.loading import load_detector
 from yolov3.postprocess import find_objects
 from yolov3.runs import write_json, write_text, writing
 from yolov3.thresholds import NMS_IOU, SHOWN_CONFIDENCE
@@ -38,18 +37,16 @@ class Detector:
 
     Parameters
     ----------
-    weights: path of a checkpoint
-    image_size: (height, width) of the network input, multiples of 32; default: as trained
+    weights, image_size, network: as for :func:`yolov3.loading.load_detector`, such as ``cfg="my.cfg"``
     confidence: least score of a detection
     iou_threshold: above which the less sure of two boxes of a class is dropped
 
-    Raises UserError for a checkpoint, a size or a picture that cannot be used.
+    Raises UserError for a network, a size or a picture that cannot be used.
     """
 
-    def __init__(self, weights, image_size=None, confidence=SHOWN_CONFIDENCE, iou_threshold=NMS_IOU):
-        checkpoint = load_checkpoint(weights)
-        self.model, self.names = checkpoint.model, checkpoint.names
-        self.image_size = check_image_size(image_size) if image_size else checkpoint.image_size
+    def __init__(self, weights, image_size=None, confidence=SHOWN_CONFIDENCE, iou_threshold=NMS_IOU, **network):
+        loaded = load_detector(weights, image_size=image_size, **network)
+        self.model, self.names, self.image_size = loaded.model, loaded.names, loaded.image_size
         self.confidence, self.iou_threshold = confidence, iou_threshold
 
     def __call__(self, picture):

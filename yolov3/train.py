@@ -12,10 +12,12 @@ import numpy as np
 from minidl import Tensor, one_blas_thread, schedules
 from minidl.optim import SGD, Adam, decay_groups
 from yolov3.anchors import anchors_by_stride_band, network_sizes
-from yolov3.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from yolov3.checkpoint import Checkpoint, is_checkpoint, load_checkpoint, save_checkpoint
+from yolov3.darknet.weights import read_weights
 from yolov3.data.batches import TrainingBatches
 from yolov3.errors import UserError
 from yolov3.evaluate import evaluate
+from yolov3.loading import find_weights
 from yolov3.loss import LossTerms, yolo_loss
 from yolov3.model import build_model, preset
 from yolov3.pictures import prediction_grid
@@ -193,7 +195,16 @@ def fresh_model(settings, train_set):
 
 
 def model_to_fine_tune(settings, train_set, start):
-    """The network of the checkpoint ``start``, to train on; its classes must be those of the data."""
+    """The network to train on, with what the file ``start`` knows.
+
+    A checkpoint's classes must be those of the data.  A ``.weights`` file of the original, or the name of a published
+    one, fills as many of the first layers as it holds; the others start at random.
+    """
+    if not is_checkpoint(start):
+        model = fresh_model(settings, train_set)
+        path, _ = find_weights(start)
+        read_weights(path, model, partial=True)
+        return model
     checkpoint = load_checkpoint(start)
     if list(checkpoint.names) != list(train_set.names):
         raise UserError(

@@ -67,7 +67,7 @@ def test_choices_that_do_not_exist(refused, voc, options, says):
 
 def test_other_choices_that_do_not_exist(refused, voc, checkpoint):
     refused("train", says=["--data", "--resume"])
-    refused("info", "yolov9", says=["unknown model 'yolov9': choose one of yolov3, "])
+    refused("info", "yolov9", says=["unknown model 'yolov9': give a .cfg file, a checkpoint, or one of yolov3, "])
     refused("download", "coco", says=["'coco'", "bccd", "aerial"])
     refused("anchors", "--data", voc, "--clusters", 4, says=["4 anchors", "multiple of 3"])
     refused("anchors", "--data", voc, "--clusters", 3000, says=["anchors"])

@@ -1,0 +1,50 @@
+"""What several commands need."""
+
+import sys
+
+from yolov3.errors import UserError
+
+
+def open_data(source, split, strict, names=None):
+    """A data set with boxes to learn or to find; what was wrong with it goes to stderr."""
+    from yolov3.data.dataset import open_dataset
+
+    dataset = open_dataset(source, split, strict, names)
+    if all((record.difficult | record.crowd).all() for record in dataset.records):
+        classes = "" if names is None else f" of the classes {', '.join(names)}"
+        raise UserError(f"{source}: split {split!r} has no box{classes}: see yolov3 check-data --data {source}")
+    for line in dataset.report.summary():
+        say(f"{source}, {split}: {line}")
+    return dataset
+
+
+def network_options(options):
+    """What the command line says about the network, as arguments of :func:`yolov3.loading.load_detector`."""
+    from minidl.nn import BATCHNORM_RULES
+
+    return {
+        "weights": options.weights,
+        "cfg": options.cfg,
+        "model": options.model,
+        "names": options.names,
+        "image_size": options.imgsz,
+        "rule": BATCHNORM_RULES[options.batchnorm],
+    }
+
+
+def say(line):
+    """Print a remark that is no result."""
+    print(line, file=sys.stderr)
+
+
+def is_given(options, name):
+    """Whether an option without a default was given."""
+    value = getattr(options, name)
+    return value is not None and value is not False
+
+
+def refuse(options, names, reason):
+    """UserError if one of these options was given: better than to ignore it."""
+    given = next((name for name in names if is_given(options, name)), None)
+    if given:
+        raise UserError(f"{reason}: leave out --{given.replace('_', '-')}")

@@ -1,0 +1,56 @@
+"""``yolov3 anchors``, ``yolov3 check-data`` and ``yolov3 download``."""
+
+from yolov3.commands.common import open_data
+from yolov3.errors import UserError
+
+
+def anchors(options):
+    """Find anchors for a data set."""
+    from yolov3.anchors import anchors_by_stride_band, assign_by_rank, format_anchors, kmeans_anchors, network_sizes
+    from yolov3.model import check_image_size, preset
+
+    network, _, size = preset(options.model)
+    height, width = check_image_size(options.imgsz or size)
+    strides = tuple(sorted(network.strides))
+    scales = len(strides)
+    per_scale, rest = divmod(options.clusters or 3 * scales, scales)
+    if rest:
+        raise UserError(f"{scales} strides cannot share {options.clusters} anchors: choose a multiple of {scales}")
+    dataset = open_data(options.data, "train", options.strict)
+    sizes = network_sizes(dataset.records, width, height)
+    if options.by == "band":
+        found = anchors_by_stride_band(sizes, per_scale, options.update, options.seed, strides=strides)
+        groups, average_iou = found.groups, found.average_iou
+        for stride, count in found.box_counts.items():
+            kept = " (too few: the published anchors stay)" if stride in found.published else ""
+            print(f"stride {stride:2}: {count} boxes{kept}")
+    else:
+        centres, average_iou = kmeans_anchors(sizes, per_scale * scales, options.update, options.seed)
+        groups = assign_by_rank(centres, strides)
+    print(f"average IoU of {len(sizes)} boxes with their best anchor, at {height}x{width}: {100 * average_iou:.2f} %")
+    print("\n".join(format_anchors(groups)))
+
+
+def check_data(options):
+    """Print the audit of a data set."""
+    from yolov3.data.audit import audit
+    from yolov3.data.dataset import open_dataset
+
+    for split in [options.split] if options.split else ["train", "val"]:
+        print(f"--- {options.data}, {split}")
+        print(audit(open_dataset(options.data, split, options.strict)))
+
+
+def download(options):
+    """Fetch a public data set or published weights."""
+    from yolov3.darknet.published import PUBLISHED, fetch_weights
+    from yolov3.data.download import PUBLIC_SETS
+    from yolov3.data.download import download as fetch
+
+    if options.name in PUBLISHED:
+        print(fetch_weights(options.name, options.folder or "weights"))
+    elif options.name in PUBLIC_SETS:
+        print(fetch(options.name, options.folder or "datasets"))
+    else:
+        names = ", ".join([*PUBLIC_SETS, *PUBLISHED])
+        raise UserError(f"there is nothing to download by the name {options.name!r}: choose one of {names}")

@@ -1,0 +1,69 @@
+"""``yolov3 info``, ``yolov3 export`` and ``yolov3 compare-backbones``."""
+
+from pathlib import Path
+
+from yolov3.commands.common import network_options, refuse
+from yolov3.errors import UserError
+from yolov3.runs import new_run_folder
+
+
+def info(options):
+    """Print a layer table in the original's form."""
+    from yolov3.darknet.table import layer_table
+
+    print(layer_table(_plan(options.model, options.imgsz)))
+
+
+def _plan(model, image_size):
+    """The plan of a cfg file, a checkpoint, a shipped cfg or a preset."""
+    from yolov3.checkpoint import load_checkpoint
+    from yolov3.darknet.cfg import BUILTIN, builtin_cfg, read_cfg
+    from yolov3.darknet.trace import plan_of
+    from yolov3.model import PRESETS, build_model, check_image_size, preset
+
+    if model in BUILTIN:
+        return read_cfg(builtin_cfg(model), check_image_size(image_size) if image_size else None)
+    if model.endswith(".cfg"):
+        return read_cfg(Path(model), image_size)
+    if model.endswith(".npz"):
+        checkpoint = load_checkpoint(model)
+        network, size = checkpoint.model, checkpoint.image_size
+    elif model in PRESETS:
+        network, size = build_model(model), preset(model)[2]
+    else:
+        names = ", ".join(dict.fromkeys([*PRESETS, *BUILTIN]))
+        raise UserError(f"unknown model {model!r}: give a .cfg file, a checkpoint, or one of {names}")
+    return plan_of(network, check_image_size(image_size or size))
+
+
+def export(options):
+    """Write a detector for other programs."""
+    from yolov3.loading import load_detector
+
+    if options.format == "onnx":
+        refuse(options, ["reader"], "ONNX has one rule of batch norm")
+    loaded = load_detector(**network_options(options))
+    folder = new_run_folder(options.project, options.name)
+    if options.format == "onnx":
+        from yolov3.onnx_export import export_onnx
+
+        export_onnx(loaded.model, folder / "model.onnx", loaded.image_size, loaded.names)
+    else:
+        from yolov3.darknet.export import READERS, export_darknet
+
+        export_darknet(loaded, folder / "model", READERS[options.reader or "darknet-gpu"])
+    for path in sorted(folder.iterdir()):
+        print(path)
+    print(folder)
+
+
+def compare_backbones(options):
+    """Count and time the backbones of the paper's Table 2."""
+    from yolov3.compare import PAPER_SIZE
+    from yolov3.compare import compare_backbones as compare
+    from yolov3.model import check_image_size
+
+    size = check_image_size(options.imgsz or PAPER_SIZE)
+    folder = new_run_folder(options.project, options.name)
+    print(compare(folder, options.repeat, size))
+    print(folder)
