@@ -121,7 +121,11 @@ def test_rates_are_exact(tmp_path, rate):
 
 
 def test_a_rate_that_is_nonsense(tmp_path):
-    frames, found = read_all(write_video(tmp_path / "a.avi", moving_red(5), 44057, codec="mjpeg", pixels="yuvj444p"))
+    path = write_video(tmp_path / "a.avi", moving_red(5), codec="mjpeg", pixels="yuvj444p")
+    content = path.read_bytes()
+    place = content.index(b"strh") + 32  # dwRate of the stream's header
+    path.write_bytes(content[:place] + (2**31 - 1).to_bytes(4, "little") + content[place + 4 :])
+    frames, found = read_all(path)
     assert frames.rate == 25
     assert [frame.seconds * 25 for frame in found] == list(range(5))
 
