@@ -10,6 +10,7 @@ from minidl.nn import layer_table
 from tests.conftest import PROJECT
 from yolov3.checkpoint import Checkpoint, save_checkpoint
 from yolov3.cli import build_parser
+from yolov3.darknet.cfg import BUILTIN, builtin_cfg, read_cfg
 from yolov3.draw import save_image
 from yolov3.model import build_model
 
@@ -19,6 +20,7 @@ COMMANDS = re.findall(rf"(?<!/)\b(?:\.venv/bin/)?yolov3 ((?:{NAMES})\b[^`\n]*)",
 NETWORKS = re.findall(
     r"\| `(yolov3[\w-]*)`(?: \((\d+) classes\))? \| ([\d,]+) \| ([\d.]+) billion at (\d+)x(\d+) \|", README
 )
+FAMILY = re.findall(r"\| ([^|]*`) \| ([\d.]+) billion at (\d+)x(\d+) \| ([\d,]+) \| ([\d,]+) \|", README)
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -37,6 +39,18 @@ def test_network_table(name, classes, parameters, billions, height, width):
     assert f"{model.parameter_count():,}" == parameters
     rows = layer_table(model, (int(height), int(width), 3))
     assert f"{sum(row.operations for row in rows) / 1e9:.2f}" == billions
+
+
+@pytest.mark.parametrize(("names", "billions", "height", "width", "parameters", "file_bytes"), FAMILY)
+def test_family_table(names, billions, height, width, parameters, file_bytes):
+    for name in re.findall("`(.*?)`", names):
+        plan = read_cfg(builtin_cfg(name), (int(height), int(width)))
+        found = (f"{plan.operations / 1e9:.2f}", f"{plan.trainable:,}", f"{20 + 4 * plan.floats:,}")
+        assert found == (billions, parameters, file_bytes)
+
+
+def test_every_shipped_network_is_in_the_table():
+    assert sorted(name for row in FAMILY for name in re.findall("`(.*?)`", row[0])) == sorted(BUILTIN)
 
 
 def test_every_preset_is_in_the_table():
