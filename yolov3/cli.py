@@ -27,9 +27,11 @@ def main(arguments=None):
 
 
 def _run(options):
-    from minidl.device import DeviceError, resolve_device
-    from yolov3 import commands
-
+    try:
+        from minidl.device import DeviceError, resolve_device
+        from yolov3 import commands
+    except KeyboardInterrupt:  # before there is anything to stop
+        return 130
     try:
         if hasattr(options, "device"):
             resolve_device(options.device)
@@ -115,6 +117,7 @@ def _add_detect(commands):
     )
     _add_network(command)
     _add_thresholds(command, SHOWN_CONFIDENCE)
+    _add_most_detections(command)
     command.add_argument("--save-txt", action="store_true", help="also write labels/*.txt: class x y w h score")
     command.add_argument("--save-json", action="store_true", help="also write detections.json, boxes in pixels")
     _add_device(command)
@@ -127,7 +130,8 @@ def _add_video(commands):
     command.add_argument("source", metavar="SOURCE", help=source_help)
     _add_network(command)
     _add_thresholds(command, SHOWN_CONFIDENCE)
-    rate_help = "frames per second of a folder of pictures (default 25)"
+    _add_most_detections(command)
+    rate_help = "frames per second of a folder of pictures (default 25), or to ask of a camera"
     command.add_argument("--fps", type=_positive_integer, help=rate_help)
     command.add_argument("--frames", type=_positive_integer, help="stop after so many frames (default: at the end)")
     command.add_argument("--save-json", action="store_true", help="also write detections.json, boxes in pixels")
@@ -195,7 +199,11 @@ def _add_network(command):
     command.add_argument("--cfg", metavar="F", help="the .cfg that belongs to a .weights file")
     model_help = "or the name of a network with a shipped cfg, such as yolov3-spp"
     command.add_argument("--model", metavar="NAME", help=model_help)
-    command.add_argument("--names", metavar="F", help="names of the classes: a .names or .data file")
+    command.add_argument(
+        "--names",
+        metavar="F",
+        help="names of the classes: a .names or .data file (default: NAME.names beside NAME.cfg)",
+    )
     _add_image_size(command, "of the network input (default: as trained, or as the cfg says)")
     rules = ("standard", "darknet-cpu", "opencv")
     rule_help = "where epsilon stands in batch norm: as in most programs (default), the original's CPU code, or OpenCV"
@@ -215,6 +223,11 @@ def _add_thresholds(command, confidence):
     command.add_argument("--conf-thres", type=_fraction, default=confidence, help=f"least score (default {confidence})")
     overlap_help = f"IoU above which NMS drops a box (default {NMS_IOU})"
     command.add_argument("--iou-thres", type=_fraction, default=NMS_IOU, help=overlap_help)
+
+
+def _add_most_detections(command):
+    most_help = "most objects of a picture, the surest (default 300)"
+    command.add_argument("--max-det", type=_positive_integer, default=300, help=most_help)
 
 
 def _add_strict(command):

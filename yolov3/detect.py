@@ -13,7 +13,7 @@ from yolov3.draw import draw_boxes, save_image
 from yolov3.errors import UserError
 from yolov3.image import letterbox, load_image
 from yolov3.loading import load_detector
-from yolov3.postprocess import find_objects
+from yolov3.postprocess import MOST_DETECTIONS, find_objects
 from yolov3.runs import write_json, write_text, writing
 from yolov3.thresholds import NMS_IOU, SHOWN_CONFIDENCE
 
@@ -40,21 +40,31 @@ class Detector:
     weights, image_size, network: as for :func:`yolov3.loading.load_detector`, such as ``cfg="my.cfg"``
     confidence: least score of a detection
     iou_threshold: above which the less sure of two boxes of a class is dropped
+    most_detections: only so many of the surest are given
 
     Raises UserError for a network, a size or a picture that cannot be used.
     """
 
-    def __init__(self, weights, image_size=None, confidence=SHOWN_CONFIDENCE, iou_threshold=NMS_IOU, **network):
+    def __init__(
+        self,
+        weights,
+        image_size=None,
+        confidence=SHOWN_CONFIDENCE,
+        iou_threshold=NMS_IOU,
+        most_detections=MOST_DETECTIONS,
+        **network,
+    ):
         loaded = load_detector(weights, image_size=image_size, **network)
         self.model, self.names, self.image_size = loaded.model, loaded.names, loaded.image_size
-        self.confidence, self.iou_threshold = confidence, iou_threshold
+        self.confidence, self.iou_threshold, self.most_detections = confidence, iou_threshold, most_detections
 
     def __call__(self, picture):
         """The objects in one picture, given by its path or as an array (height, width, 3) uint8 RGB."""
         image = _checked_image(picture) if isinstance(picture, np.ndarray) else load_image(picture)
         height, width = self.image_size
         network_input, frame = letterbox(image, width, height)
-        (found,) = find_objects(self.model, network_input[None], [frame], self.confidence, self.iou_threshold)
+        thresholds = self.confidence, self.iou_threshold, self.most_detections
+        (found,) = find_objects(self.model, network_input[None], [frame], *thresholds)
         return as_detections(found, self.names)
 
 
@@ -111,25 +121,30 @@ def detect_files(detector, pictures, folder, save_txt=False, save_json=False, re
     """
     results, problems = {}, []
     taken = set()
-    for picture in pictures:
-        try:
-            image = load_image(picture)
-        except UserError as error:
-            problems.append(str(error))
-            report(f"skipped: {error}")
-            continue
-        detections = detector(image)
-        results[str(picture)] = detections
-        name = _free_name(picture, taken)
-        save_image(folder / name, draw_detections(image, detections))
-        if save_txt:
-            with writing(folder / "labels"):
-                (folder / "labels").mkdir(exist_ok=True)
-            write_text(folder / "labels" / f"{Path(name).stem}.txt", _yolo_lines(detections, image.shape))
-        report(f"{picture}: {_counts(detections)}")
-    if save_json and results:
-        write_json(folder / "detections.json", {k: [each.as_json() for each in v] for k, v in results.items()})
+    try:
+        for picture in pictures:
+            try:
+                image = load_image(picture)
+            except UserError as error:
+                problems.append(str(error))
+                report(f"skipped: {error}")
+                continue
+            results[str(picture)] = detections = detector(image)
+            _write_result(folder, _free_name(picture, taken), image, detections, save_txt)
+            more = " (only the surest: --max-det shows more)" if len(detections) == detector.most_detections else ""
+            report(f"{picture}: {_counts(detections)}{more}")
+    finally:  # also where a person stops it: what was found so far is not lost
+        if save_json and results:
+            write_json(folder / "detections.json", {k: [each.as_json() for each in v] for k, v in results.items()})
     return results, problems
+
+
+def _write_result(folder, name, image, detections, save_txt):
+    save_image(folder / name, draw_detections(image, detections))
+    if save_txt:
+        with writing(folder / "labels"):
+            (folder / "labels").mkdir(exist_ok=True)
+        write_text(folder / "labels" / f"{Path(name).stem}.txt", _yolo_lines(detections, image.shape))
 
 
 def _free_name(picture, taken):

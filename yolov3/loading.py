@@ -1,6 +1,7 @@
 """A detector from whatever file it is in: a checkpoint of this program, or the original's ``.weights`` and ``.cfg``."""
 
 import os
+import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -60,6 +61,8 @@ def _given_names(path, classes):
         options = read_data(path)
         if "names" not in options:
             raise UserError(f"{path} has no line names=, which says where the names of the classes are")
+        if options.get("classes", classes) != classes:
+            raise UserError(f"{path} says classes={options['classes']}, but the network has {classes}: choose its own")
         path = options["names"]
     names = read_names(path)
     check_names(names, classes, path)
@@ -76,10 +79,30 @@ def _from_weights(weights, cfg, model, image_size):
     if cfg and model:
         raise UserError("--cfg and --model both say which network it is: give one of them")
     path, shipped = find_weights(weights)
-    cfg_path = Path(cfg) if cfg else builtin_cfg(model or shipped or _by_file_name(path))
+    if cfg:
+        cfg_path = Path(cfg)
+        if str(cfg) in BUILTIN and not cfg_path.is_file():
+            raise UserError(f"there is no file {cfg}: for the shipped network of that name write --model {cfg}")
+    else:
+        cfg_path = builtin_cfg(model or shipped or _by_file_name(path))
+        image_size = check_image_size(image_size) if image_size else None
     network = load_network(cfg_path, path, image_size)
+    _warn_of_other_anchors(path, shipped, cfg_path, network)
     names = _names_beside(cfg_path, network.classes) if cfg else builtin_names(NAMES_BY_COUNT[network.classes])
     return LoadedDetector(network, names, network.plan.input_shape[:2])
+
+
+def _warn_of_other_anchors(path, shipped, cfg, network):
+    """Say so where published weights are read with anchors that they were not trained with (spec 12)."""
+    if shipped is None:
+        return
+    trained_with = [layer.kind.own_anchors for layer in read_cfg(builtin_cfg(shipped)).detections]
+    if [layer.kind.own_anchors for layer in network.plan.detections] != trained_with:
+        print(
+            f"{path} are the published weights, which were trained with other anchors than {cfg} has: use --model "
+            f"{shipped}",
+            file=sys.stderr,
+        )
 
 
 def find_weights(weights):

@@ -10,9 +10,9 @@ from yolov3.metrics import PictureDetections
 from yolov3.nms import non_maximum_suppression
 
 # An untrained network thinks everything possible: at 416, 80 classes make 800,000 candidates in a single picture, and
-# suppression would take minutes.  Only so many of the surest go into it, and only so many come out.
-MOST_CANDIDATES = 3000
+# suppression would take minutes.  Only so many of the surest come out of it, and ten times as many go in.
 MOST_DETECTIONS = 300
+CANDIDATES_PER_DETECTION = 10
 
 
 def predict(model, images):
@@ -42,22 +42,22 @@ def select(predictions, index, confidence):
     return predictions.boxes_cxcywh[index][likely[box]], scores[box, label], label
 
 
-def find_objects(model, images, frames, confidence, iou_threshold):
+def find_objects(model, images, frames, confidence, iou_threshold, most_detections=MOST_DETECTIONS):
     """The objects in a batch of letterboxed pictures: a list of :class:`PictureDetections`, surest first.
 
     ``frames``: the pictures' :class:`yolov3.image.Letterbox`.  Boxes are in pixels of the picture and end at its
     border; one that lies wholly beyond it, in the grey of the letterbox, is left out.  ``confidence`` and
-    ``iou_threshold`` as in :func:`select` and :func:`non_maximum_suppression`, which sees the MOST_CANDIDATES surest
-    pairs of a picture; at most MOST_DETECTIONS remain.
+    ``iou_threshold`` as in :func:`select` and :func:`non_maximum_suppression`.  At most ``most_detections`` of a
+    picture remain; suppression sees CANDIDATES_PER_DETECTION times as many, the surest (box, class) pairs.
     """
     predictions = predict(model, images)
     found = []
     for index, frame in enumerate(frames):
         boxes_cxcywh, scores, labels = select(predictions, index, confidence)
-        surest = np.argsort(-scores, kind="stable")[:MOST_CANDIDATES]
+        surest = np.argsort(-scores, kind="stable")[: CANDIDATES_PER_DETECTION * most_detections]
         boxes_xyxy, scores, labels = frame.to_picture(boxes_cxcywh[surest]), scores[surest], labels[surest]
         kept = non_maximum_suppression(boxes_xyxy, scores, labels, iou_threshold)
         boxes_xyxy = clip_boxes(boxes_xyxy, frame.picture_width, frame.picture_height)
-        kept = kept[box_area(boxes_xyxy[kept]) > 0][:MOST_DETECTIONS]
+        kept = kept[box_area(boxes_xyxy[kept]) > 0][:most_detections]
         found.append(PictureDetections(boxes_xyxy[kept], scores[kept], labels[kept]))
     return found

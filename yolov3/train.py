@@ -3,6 +3,7 @@
 import csv
 import io
 import math
+import sys
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -13,7 +14,7 @@ from minidl import Tensor, one_blas_thread, schedules
 from minidl.optim import SGD, Adam, decay_groups
 from yolov3.anchors import anchors_by_stride_band, network_sizes
 from yolov3.checkpoint import Checkpoint, is_checkpoint, load_checkpoint, save_checkpoint
-from yolov3.darknet.weights import read_weights
+from yolov3.darknet.weights import read_weights, weight_layers
 from yolov3.data.batches import TrainingBatches
 from yolov3.errors import UserError
 from yolov3.evaluate import evaluate
@@ -203,7 +204,10 @@ def model_to_fine_tune(settings, train_set, start):
     if not is_checkpoint(start):
         model = fresh_model(settings, train_set)
         path, _ = find_weights(start)
-        read_weights(path, model, partial=True)
+        _, count = read_weights(path, model, partial=True)
+        total = len(weight_layers(model))
+        rest = "" if count == total else f"; the other {total - count} start at random"
+        print(f"{path}: the first {count} of {total} convolutions{rest}", file=sys.stderr)
         return model
     checkpoint = load_checkpoint(start)
     if list(checkpoint.names) != list(train_set.names):

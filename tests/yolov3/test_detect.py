@@ -302,3 +302,19 @@ def test_drawing_takes_detections_as_they_come():
     drawn = draw_detections(image, [Detection(5, "cat", 0.5, (10.0, 10.0, 50.0, 30.0))])
     assert drawn[9:31, 9:51].any()
     assert not image.any()
+
+
+def test_what_was_found_before_a_person_stopped_it_is_kept(pictures, tmp_path, checkpoint):
+    detector = Detector(checkpoint)
+    reported = []
+
+    def stop_after_two(line):
+        reported.append(line)
+        if len(reported) == 2:
+            raise KeyboardInterrupt
+
+    (tmp_path / "out").mkdir()
+    found = find_pictures([pictures / "a", pictures / "b"])[:3]
+    with pytest.raises(KeyboardInterrupt):
+        detect_files(detector, found, tmp_path / "out", save_json=True, report=stop_after_two)
+    assert list(json.loads((tmp_path / "out" / "detections.json").read_text())) == [str(path) for path in found[:2]]

@@ -104,6 +104,15 @@ def test_a_shipped_network_by_name_by_file_name_and_by_checksum(tiny, tmp_path, 
     assert second_anchors == [[10, 14], [10, 14], [23, 27]]  # the published one was trained with others
 
 
+def test_published_weights_with_other_anchors_are_warned_of(tiny, as_published, capsys):
+    as_published()
+    load_detector(tiny, image_size=(64, 64))
+    assert capsys.readouterr().err == ""
+    load_detector(tiny, model="yolov3-tiny", image_size=(64, 64))
+    assert "trained with other anchors" in (warning := capsys.readouterr().err)
+    assert "use --model yolov3-tiny-published" in warning
+
+
 def test_published_weights_are_fetched_by_name_once(tiny, in_tmp_path, serve, as_published):
     as_published(serve(answering(tiny.read_bytes())))
     loaded = load_detector("yolov3-tiny", image_size=(64, 96))
@@ -123,6 +132,8 @@ def test_published_weights_are_fetched_by_name_once(tiny, in_tmp_path, serve, as
         ({"weights": "model.weights", "model": "yolov9"}, "no network 'yolov9'"),
         ({"weights": "model.weights", "cfg": "model.cfg", "model": "yolov3"}, "give one of them"),
         ({"weights": "model.weights", "cfg": "absent.cfg"}, r"absent\.cfg cannot be read"),
+        ({"weights": "model.weights", "cfg": "yolov3-tiny"}, "write --model yolov3-tiny"),
+        ({"weights": "model.weights", "model": "yolov3", "image_size": (60, 64)}, "multiple of 32, not 60: use 32"),
         ({"weights": "model.weights", "model": "yolov3"}, r"ends inside .*yolov3\.cfg line \d+ \[convolutional\]"),
         ({"weights": "model.weights", "model": "darknet53"}, "no detection layer: it describes a classifier"),
         ({"weights": "model.cfg", "cfg": "model.cfg"}, r"model\.cfg ends (before|inside)"),
@@ -179,6 +190,9 @@ def test_names_from_a_names_or_a_data_file(files, checkpoint, tmp_path):
     for given in (names, data):
         assert load_detector(**network, names=given).names == ["a", "b c", "d"]
         assert load_detector(checkpoint, names=given).names == ["a", "b c", "d"]
+    data.write_text("classes = 4\nnames = my.names\n")
+    with pytest.raises(UserError, match=r"my\.data says classes=4, but the network has 3"):
+        load_detector(**network, names=data)
     with pytest.raises(UserError, match=r"without\.data has no line names="):
         load_detector(**network, names=without)
 
@@ -223,6 +237,24 @@ def test_the_commands_refuse_in_one_sentence(files, checkpoint, photo, refused, 
     refused("val", "--weights", folder / "model.cfg", "--cfg", folder / "model.cfg", "--data", "shapes", says=["ends"])
 
 
+def test_val_names_a_few_of_the_classes_that_the_data_lack(tiny, voc, refused, in_tmp_path):
+    network = ("--weights", tiny, "--model", "yolov3-tiny", "--imgsz", 64)
+    sentence = refused("val", *network, "--data", voc, "--split", "test", says=["person, bicycle, car", "--names"])
+    assert "toothbrush" not in sentence
+
+
+def test_more_objects_than_are_asked_for(tiny, photo, succeeds, tmp_path):
+    arguments = ("--weights", tiny, "--model", "yolov3-tiny", "--imgsz", 64, "--conf-thres", 0, "--save-json", photo)
+    counts = {}
+    for most in (7, 1000):
+        outcome = succeeds("detect", *arguments, "--max-det", most, "--project", tmp_path / str(most))
+        (found,) = json.loads((tmp_path / str(most) / "exp" / "detections.json").read_text()).values()
+        counts[most] = len(found)
+        assert ("--max-det shows more" in outcome.lines[0]) == (len(found) == most)
+    assert counts[7] == 7
+    assert counts[1000] > 300
+
+
 def test_val_takes_the_same_networks(files, voc, succeeds, tmp_path):
     folder, _ = files
     names = tmp_path / "n.names"
@@ -251,6 +283,9 @@ def test_training_starts_from_a_partial_file(voc, succeeds, refused, tmp_path):
     options = ("--data", voc, "--imgsz", 64, "--epochs", 1, "--batch", 2, "--lr", 1e-9, "--project", tmp_path / "runs")
     outcome = succeeds("train", *options, "--weights", backbone)
     trained = load_checkpoint(f"{outcome.folder}/last.npz").model
+    assert (
+        f"{backbone}: the first {layers} of 37 convolutions; the other {37 - layers} start at random" in outcome.errors
+    )
     stem, output = trained.backbone.stem.conv.weight.data, trained.pyramid.branch_8.output.weight.data
     np.testing.assert_allclose(stem, model.backbone.stem.conv.weight.data, atol=1e-6)
     assert not np.allclose(output, model.pyramid.branch_8.output.weight.data, atol=1e-3)

@@ -11,11 +11,16 @@ def open_data(source, split, strict, names=None):
 
     dataset = open_dataset(source, split, strict, names)
     if all((record.difficult | record.crowd).all() for record in dataset.records):
-        classes = "" if names is None else f" of the classes {', '.join(names)}"
+        classes = "" if names is None else f" of the network's classes {_some(names)} (--names gives them others)"
         raise UserError(f"{source}: split {split!r} has no box{classes}: see yolov3 check-data --data {source}")
     for line in dataset.report.summary():
         say(f"{source}, {split}: {line}")
     return dataset
+
+
+def _some(names, most=5):
+    """The first few names as text."""
+    return ", ".join(names[:most]) + (", ..." if len(names) > most else "")
 
 
 def network_options(options):

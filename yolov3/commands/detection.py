@@ -51,7 +51,12 @@ def make_detector(options):
     """The Detector that the command line asks for."""
     from yolov3.detect import Detector
 
-    return Detector(confidence=options.conf_thres, iou_threshold=options.iou_thres, **network_options(options))
+    return Detector(
+        confidence=options.conf_thres,
+        iou_threshold=options.iou_thres,
+        most_detections=options.max_det,
+        **network_options(options),
+    )
 
 
 def detect(options):

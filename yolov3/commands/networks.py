@@ -31,6 +31,8 @@ def _plan(model, image_size):
     elif model in PRESETS:
         network, size = build_model(model), preset(model)[2]
     else:
+        if model.endswith(".weights"):
+            raise UserError(f"{model} does not say which network it belongs to: give its .cfg, or a network's name")
         names = ", ".join(dict.fromkeys([*PRESETS, *BUILTIN]))
         raise UserError(f"unknown model {model!r}: give a .cfg file, a checkpoint, or one of {names}")
     return plan_of(network, check_image_size(image_size or size))

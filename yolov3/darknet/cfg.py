@@ -11,7 +11,7 @@ from pathlib import Path
 
 from yolov3.darknet import kinds
 from yolov3.darknet.cfg_layers import read_layer
-from yolov3.darknet.cfg_text import read_text, sections_of, shown
+from yolov3.darknet.cfg_text import read_text, sections_of
 from yolov3.darknet.plan import make_plan
 from yolov3.errors import UserError
 
@@ -67,15 +67,15 @@ def parse_cfg(text, name, image_size=None, report=None):
         raise UserError(f"{name} is empty: a network begins with a section [net]")
     net, *layers = sections
     if net.title not in NET:
-        raise UserError(f"{net.place}: the first section must be [net]")
+        raise UserError(f"{net.place}: the first section must be [net], in lower case")
     if not layers:
         raise UserError(f"{net.place}: no layers follow it: add sections such as [convolutional]")
     input_shape = _input_shape(net, image_size)
     layer_kinds = [read_layer(section, index) for index, section in enumerate(layers)]
     report = report or _print_to_stderr
     for section in sections:
-        for line, key in section.left_over():
-            report(f"{name} line {line} [{section.title}]: nothing knows the option {shown(key)}, it is ignored")
+        for sentence in section.left_over():
+            report(sentence)
     return make_plan(layer_kinds, input_shape, tuple(section.place for section in layers))
 
 

@@ -20,7 +20,8 @@ def read_layer(section, index):
     """
     name = ALIASES.get(section.title, section.title)
     if name not in READERS:
-        raise UserError(f"{section.place}: this section is not supported, only {', '.join(READERS)} are")
+        advice = "write it in lower case" if name.lower() in READERS else f"only {', '.join(READERS)} are"
+        raise UserError(f"{section.place}: this section is not supported, {advice}")
     section.only(**EVERY_LAYER_ONLY)
     section.pass_over(*EVERY_LAYER_TRAINING)
     return READERS[name](section, index)

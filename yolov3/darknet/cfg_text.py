@@ -6,6 +6,7 @@ keys, and uses 0 or the default for what it does not understand; here each of th
 """
 
 import re
+from difflib import get_close_matches
 
 from yolov3.errors import UserError
 
@@ -154,8 +155,12 @@ class Section:
             raise self.mistake(key, f"this option is not supported, {advice}")
 
     def left_over(self):
-        """``(line, key)`` of the options that nobody asked for."""
-        return [(line, key) for key, (line, _) in self._options.items() if key not in self._asked]
+        """A sentence for each option that nobody asked for."""
+        for key, (line, _) in self._options.items():
+            if key not in self._asked:
+                alike = get_close_matches(key, self._asked, 1, cutoff=0.8)
+                hint = f" (do you mean {alike[0]}?)" if alike else ""
+                yield f"{self._place(line)}: nothing knows the option {shown(key)}, it is ignored{hint}"
 
     def _needed(self, key, default):
         return self.text(key, default) is not default

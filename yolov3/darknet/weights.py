@@ -112,7 +112,7 @@ def read_header(path, float_counts, partial=False):
     floats, rest = divmod(size - header.size, 4)
     if floats >= expected:
         raise UserError(
-            f"{path} holds {floats - expected:,} numbers more than the {expected:,} of this network: "
+            f"{path} holds more numbers, {floats:,}, than the {expected:,} of this network: "
             f"it belongs to another one; the last layer here is {float_counts[-1][0]}"
         )
     count, into = _whole_layers(floats, [numbers for _, numbers in float_counts])

@@ -128,7 +128,7 @@ def test_unknown_options_are_reported_and_ignored(capsys):
     assert plan.layers[-1].kind.filters == 4
     assert reported == [
         "some.cfg line 2 [net]: nothing knows the option letters, it is ignored",
-        "some.cfg line 8 [conv]: nothing knows the option filter, it is ignored",
+        "some.cfg line 8 [conv]: nothing knows the option filter, it is ignored (do you mean filters?)",
     ]
     parse_cfg(text, "some.cfg")
     assert capsys.readouterr().err.splitlines() == reported
