@@ -75,8 +75,7 @@ def _softmax(graph, node, x):
 def _maxpool(graph, node, x):
     """The original's rule: of the padding in all, the smaller half lies left and above (spec 3.4)."""
     layer = node.module
-    padding = layer.size - 1 if layer.padding is None else layer.padding
-    before, after = padding // 2, padding - padding // 2
+    before, after = layer.padding // 2, layer.padding - layer.padding // 2
     pads = [before, before, after, after]
     return graph.apply("MaxPool", x, kernel_shape=[layer.size] * 2, strides=[layer.stride] * 2, pads=pads)
 

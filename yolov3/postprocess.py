@@ -22,7 +22,7 @@ def predict(model, images):
     """
     model.eval()
     # What overflows is found as non-finite below.
-    with one_blas_thread, no_grad(), np.errstate(over="ignore", invalid="ignore"):
+    with one_blas_thread, no_grad(), np.errstate(over="ignore", invalid="ignore", divide="ignore"):
         heads = [head.data for head in model(Tensor(images))]
     if not all(np.isfinite(head).all() for head in heads):
         raise UserError("the network's output is not finite: its training diverged, or its weights are damaged")

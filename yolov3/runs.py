@@ -33,6 +33,18 @@ def new_run_folder(project, name):
 
 
 @contextmanager
+def run_folder(project, name):
+    """A :func:`new_run_folder` that is removed again if an error leaves nothing in it."""
+    folder = new_run_folder(project, name)
+    try:
+        yield folder
+    except BaseException:
+        if not any(folder.iterdir()):
+            folder.rmdir()
+        raise
+
+
+@contextmanager
 def writing(path):
     """Turn a failure to write ``path`` into a UserError that names it."""
     try:

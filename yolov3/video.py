@@ -48,17 +48,12 @@ def run_video(detector, frames, folder, save_json=False, report=print):
     """Detect in :class:`Frames`; write ``folder/NAME.mp4`` and, with ``save_json``, ``folder/detections.json``.
 
     A progress bar shows how far it is; ``report`` is called with the lines that say what came of it.  After Ctrl-C
-    the frames so far are kept as a whole video, and KeyboardInterrupt is raised.  UserError if there is no frame (the
-    new ``folder`` is then removed) or, after all others have been written, if a frame had to be left out.
+    the frames so far are kept as a whole video, and KeyboardInterrupt is raised.  UserError if there is no frame
+    or, after all others have been written, if a frame had to be left out.
     """
     path = folder / f"{frames.name}.mp4"
-    try:
-        with progress_bar(frames.count, "frame") as bar:
-            summary = detect_video(detector, frames, path, bar.update)
-    except BaseException:
-        if not any(folder.iterdir()):
-            folder.rmdir()
-        raise
+    with progress_bar(frames.count, "frame") as bar:
+        summary = detect_video(detector, frames, path, bar.update)
     if save_json:
         write_json(folder / "detections.json", summary.as_json())
     for problem in frames.problems:

@@ -39,6 +39,10 @@ def trace(model, input_shape):
     def record(module, inputs, output):
         if any(True for _ in module.children()) or any(output is each for each in inputs):
             return
+        if id(module) not in paths:
+            raise ValueError(
+                f"a {type(module).__name__} runs that is no attribute of the network, nor in a list of one"
+            )
         node = Node(
             module,
             paths[id(module)],

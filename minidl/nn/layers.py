@@ -97,10 +97,10 @@ class Upsample(Module):
 
 
 class MaxPool2d(Module):
-    """Largest value of each window, by the original's padding rule (``ops.maxpool2d``)."""
+    """Largest value of each window (``ops.maxpool2d``); ``padding`` in all, the original's ``size - 1`` by default."""
 
     def __init__(self, size, stride, padding=None):
-        self.size, self.stride, self.padding = size, stride, padding
+        self.size, self.stride, self.padding = size, stride, size - 1 if padding is None else padding
 
     def forward(self, x):
         return ops.maxpool2d(x, self.size, self.stride, self.padding)

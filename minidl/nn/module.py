@@ -1,5 +1,7 @@
 """Modules: trees of layers that know their parameters, their buffers and whether they are being trained."""
 
+import threading
+
 import numpy as np
 
 from minidl.tensor import Tensor
@@ -36,7 +38,7 @@ class Module:
 
     def __call__(self, *inputs):
         output = self.forward(*inputs)
-        for observer in _observers:
+        for observer in _observers.functions:
             observer(self, inputs, output)
         return output
 
@@ -130,17 +132,27 @@ class Sequential(Module):
         return x
 
 
-_observers = []  # called with (module, inputs, output) after every module's forward; see nn.summary
+class _Observers(threading.local):
+    """``functions`` are called with (module, inputs, output) after every module's forward in this thread."""
+
+    def __init__(self):
+        self.functions = []
+
+
+_observers = _Observers()
 
 
 class observe:
-    """Inside ``with observe(function):`` every module that runs is reported as ``function(module, inputs, output)``."""
+    """Inside ``with observe(function):`` every module that runs is reported as ``function(module, inputs, output)``.
+
+    Other threads are not watched.
+    """
 
     def __init__(self, function):
         self._function = function
 
     def __enter__(self):
-        _observers.append(self._function)
+        _observers.functions.append(self._function)
 
     def __exit__(self, *exc_info):
-        _observers.remove(self._function)
+        _observers.functions.remove(self._function)

@@ -237,3 +237,12 @@ def test_four_pixels_at_once_where_the_weights_are_few():
     assert pixels_at_once((3, 3, 3, 8), 97) == 1  # four do not divide it
     assert pixels_at_once((3, 3, 8, 16), 96) == 1  # weights enough as it is
     assert pixels_at_once((1, 1, 3, 8), 96) == 1  # nothing overlaps
+
+
+def test_one_channel_from_a_transposed_array():
+    # NumPy calls such an image contiguous whatever its last stride says, and no copy is made where there is no padding.
+    x = numbers(2, 1, 6, 8).transpose(0, 2, 3, 1)
+    assert x.flags.c_contiguous
+    weight = numbers(3, 2, 1, 4, seed=1)
+    y = ops.conv2d(Tensor(x), Tensor(weight), stride=(2, 1), padding=0)
+    assert_close(y.data, naive.conv2d(x, weight, stride=(2, 1)), 1e-12)

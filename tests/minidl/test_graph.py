@@ -1,6 +1,7 @@
 """The graph of a network: which layer read whose output."""
 
 import weakref
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -85,3 +86,26 @@ def test_modes_stay_as_they_were(training):
     model.first.training = training
     trace(model, (4, 4, 3))
     assert (model.training, model.first.training) == (True, training)
+
+
+def test_a_layer_outside_the_attributes_is_named():
+    class Hidden(nn.Module):
+        def __init__(self):
+            self.layers = {"a": nn.Upsample()}
+
+        def forward(self, x):
+            return self.layers["a"](x)
+
+    with pytest.raises(ValueError, match="a layer Upsample runs that is no attribute"):
+        trace(Hidden(), (2, 2, 1))
+
+
+def test_other_threads_may_run_networks_meanwhile():
+    class Slow(nn.Module):
+        def forward(self, x):
+            with ThreadPoolExecutor(1) as pool:
+                pool.submit(nn.Upsample(), x).result()
+            return ops.add(x, 1.0)
+
+    nodes, _ = trace(nn.Sequential(Slow()), (2, 2, 1))
+    assert [type(node.module) for node in nodes] == [Slow]

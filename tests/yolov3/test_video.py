@@ -17,6 +17,7 @@ from yolov3 import video as video_module
 from yolov3.draw import OKABE_ITO, class_colour
 from yolov3.errors import UserError
 from yolov3.frames import Frame, Frames, open_frames
+from yolov3.runs import run_folder
 from yolov3.video import detect_video, run_video
 
 av = pytest.importorskip("av", reason="needs the extra 'video'")
@@ -162,13 +163,12 @@ def test_in_a_thread(tmp_path):
 
 @pytest.fixture
 def run(tmp_path):
-    """Function: run_video on frames in a new folder; the lines it reports go to ``run.lines``."""
+    """Function: run_video on frames in a run's folder; the lines it reports go to ``run.lines``."""
 
     def run(detector, frames, save_json=True):
-        run.folder = tmp_path / "run"
-        run.folder.mkdir()
-        run.lines = []
-        run_video(detector, frames, run.folder, save_json, run.lines.append)
+        run.lines, run.folder = [], tmp_path / "run"
+        with run_folder(tmp_path, "run") as folder:
+            run_video(detector, frames, folder, save_json, run.lines.append)
 
     return run
 

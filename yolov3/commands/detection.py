@@ -5,7 +5,7 @@ import sys
 from yolov3.commands.common import network_options, open_data
 from yolov3.errors import UserError
 from yolov3.progress import progress_bar
-from yolov3.runs import new_run_folder, write_json
+from yolov3.runs import new_run_folder, run_folder, write_json
 
 
 def val(options):
@@ -65,20 +65,17 @@ def detect(options):
 
     pictures = find_pictures(options.sources)
     detector = make_detector(options)
-    folder = new_run_folder(options.project, options.name)
-    with progress_bar(len(pictures), "picture") as bar:
+    with run_folder(options.project, options.name) as folder, progress_bar(len(pictures), "picture") as bar:
 
         def report(line):
             bar.write(line, file=sys.stdout)
             bar.update()
 
         results, problems = detect_files(detector, pictures, folder, options.save_txt, options.save_json, report)
-    if results:
-        print(folder)
-    else:
-        folder.rmdir()
-    if problems:
-        raise UserError(f"{len(problems)} of {len(pictures)} pictures cannot be read, the first: {problems[0]}")
+        if results:
+            bar.write(str(folder), file=sys.stdout)
+        if problems:
+            raise UserError(f"{len(problems)} of {len(pictures)} pictures cannot be read, the first: {problems[0]}")
 
 
 def video(options):
@@ -88,4 +85,5 @@ def video(options):
 
     with open_frames(options.source, options.fps, options.frames) as frames:
         detector = make_detector(options)
-        run_video(detector, frames, new_run_folder(options.project, options.name), options.save_json)
+        with run_folder(options.project, options.name) as folder:
+            run_video(detector, frames, folder, options.save_json)

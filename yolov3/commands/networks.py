@@ -4,7 +4,7 @@ from pathlib import Path
 
 from yolov3.commands.common import network_options, refuse
 from yolov3.errors import UserError
-from yolov3.runs import new_run_folder
+from yolov3.runs import run_folder
 
 
 def info(options):
@@ -16,7 +16,7 @@ def info(options):
 
 def _plan(model, image_size):
     """The plan of a cfg file, a checkpoint, a shipped cfg or a preset."""
-    from yolov3.checkpoint import load_checkpoint
+    from yolov3.checkpoint import is_checkpoint, load_checkpoint
     from yolov3.darknet.cfg import BUILTIN, builtin_cfg, read_cfg
     from yolov3.darknet.trace import plan_of
     from yolov3.model import PRESETS, build_model, check_image_size, preset
@@ -25,7 +25,7 @@ def _plan(model, image_size):
         return read_cfg(builtin_cfg(model), check_image_size(image_size) if image_size else None)
     if model.endswith(".cfg"):
         return read_cfg(Path(model), image_size)
-    if model.endswith(".npz"):
+    if is_checkpoint(model):
         checkpoint = load_checkpoint(model)
         network, size = checkpoint.model, checkpoint.image_size
     elif model in PRESETS:
@@ -45,15 +45,15 @@ def export(options):
     if options.format == "onnx":
         refuse(options, ["reader"], "ONNX has one rule of batch norm")
     loaded = load_detector(**network_options(options))
-    folder = new_run_folder(options.project, options.name)
-    if options.format == "onnx":
-        from yolov3.onnx_export import export_onnx
+    with run_folder(options.project, options.name) as folder:
+        if options.format == "onnx":
+            from yolov3.onnx_export import export_onnx
 
-        export_onnx(loaded.model, folder / "model.onnx", loaded.image_size, loaded.names)
-    else:
-        from yolov3.darknet.export import READERS, export_darknet
+            export_onnx(loaded.model, folder / "model.onnx", loaded.image_size, loaded.names)
+        else:
+            from yolov3.darknet.export import READERS, export_darknet
 
-        export_darknet(loaded, folder / "model", READERS[options.reader or "darknet-gpu"])
+            export_darknet(loaded, folder / "model", READERS[options.reader or "darknet-gpu"])
     for path in sorted(folder.iterdir()):
         print(path)
     print(folder)
@@ -66,6 +66,6 @@ def compare_backbones(options):
     from yolov3.model import check_image_size
 
     size = check_image_size(options.imgsz or PAPER_SIZE)
-    folder = new_run_folder(options.project, options.name)
-    print(compare(folder, options.repeat, size))
+    with run_folder(options.project, options.name) as folder:
+        print(compare(folder, options.repeat, size))
     print(folder)

@@ -18,7 +18,6 @@ from yolov3.errors import UserError
 LARGEST_SIDE = 16384  # pixels of a network's input
 
 NET = ("net", "network")
-POLICIES = ("constant", "step", "steps", "exp", "poly", "sigmoid", "random")
 NET_TRAINING = (
     *("batch", "subdivisions", "learning_rate", "momentum", "decay", "burn_in", "power", "step", "scale", "steps"),
     *("scales", "gamma", "max_batches", "adam", "B1", "B2", "eps", "angle", "aspect", "saturation", "exposure", "hue"),
@@ -86,7 +85,7 @@ def _print_to_stderr(sentence):
 def _input_shape(net, image_size):
     """(height, width, channels) of the input."""
     net.only(inputs=None)
-    net.choice("policy", POLICIES, "constant")
+    net.text("policy", "constant")  # a word, and for training only
     net.pass_over(*NET_TRAINING)
     height, width = (net.whole(key, 0, least=0, most=LARGEST_SIDE) for key in ("height", "width"))
     if image_size is not None:

@@ -9,6 +9,7 @@ from yolov3.darknet import kinds
 from yolov3.darknet.cfg_text import LARGEST
 from yolov3.errors import UserError
 
+LARGEST_WINDOW = 255  # pixels: far above any in use, and the work grows with its square
 EVERY_LAYER_TRAINING = ("learning_rate", "truth", "onlyforward", "stopbackward", "smooth", "clip")
 EVERY_LAYER_ONLY = {"dontload": 0, "dontloadscales": 0, "dontsave": 0, "numload": 0}  # they change the weights file
 
@@ -32,7 +33,7 @@ def _convolutional(section, index):
     section.only(groups=1, binary=0, xnor=0, flipped=0, dot=0)
     section.only(dilation=1, stride_x=stride, stride_y=stride, antialiasing=0, share_index=None, bin_output=0)
     section.only(cbn=0, deform=0, sway=0, rotate=0, stretch=0, stretch_sway=0, assisted_excitation=0, coordconv=0)
-    padding = section.whole("padding", 0, least=0)
+    padding = section.whole("padding", 0, least=0, most=LARGEST_WINDOW)
     return kinds.Convolutional(
         filters=section.whole("filters", 1),
         size=size,
@@ -60,7 +61,7 @@ def _shortcut(section, index):
     section.only(alpha=1, beta=1, weights_type="none", weights_normalization="none", weights_normalizion="none")
     return kinds.Shortcut(
         source=_absolute(section.whole("from", least=-LARGEST), index),
-        activation=section.choice("activation", kinds.ACTIVATIONS, "linear"),
+        activation=section.choice("activation", kinds.RECTIFIERS, "linear"),
     )
 
 
@@ -76,7 +77,7 @@ def _upsample(section, index):
 
 def _maxpool(section, index):
     stride = section.whole("stride", 1)
-    size = section.whole("size", stride)
+    size = section.whole("size", stride, most=LARGEST_WINDOW)
     section.only(stride_x=stride, stride_y=stride, maxpool_depth=0, out_channels=1, antialiasing=0)
     return kinds.MaxPool(size, stride, padding=section.whole("padding", size - 1, least=0))
 
@@ -92,7 +93,7 @@ def _softmax(section, index):
 
 
 def _dropout(section, index):
-    return kinds.Dropout(section.number("probability", 0.5, least=0, most=1))
+    return kinds.Dropout(section.number("probability", 0.5, least=0, most=0.99))
 
 
 def _cost(section, index):

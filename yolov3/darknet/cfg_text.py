@@ -5,6 +5,7 @@ with ``#`` or ``;``.  The original (spec 1.1) reads a leading number and ignores
 keys, and uses 0 or the default for what it does not understand; here each of these is an error.
 """
 
+import os
 import re
 from difflib import get_close_matches
 
@@ -23,6 +24,8 @@ _LONGEST_NUMBER = 40  # characters
 def read_text(path):
     """The file's UTF-8 text, with or without a byte-order mark.  Raises UserError if it is something else."""
     try:
+        if os.path.exists(path) and not os.path.isfile(path):  # a folder, or a pipe that would be waited for
+            raise UserError(f"{path} is no file: name the file itself")
         with open(path, "rb") as file:
             content = file.read(SIZE_LIMIT + 1)
     except OSError as error:

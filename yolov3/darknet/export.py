@@ -11,14 +11,12 @@ READERS = {"darknet-gpu": nn.STANDARD, "darknet-cpu": nn.DARKNET_CPU, "opencv": 
 
 
 def export_darknet(loaded, stem, rule=nn.STANDARD):
-    """Write ``stem.cfg``, ``stem.weights`` and ``stem.names``; returns their paths.
+    """Write ``STEM.cfg``, ``STEM.weights`` and ``STEM.names``.
 
     loaded: a :class:`yolov3.loading.LoadedDetector`.  rule: that of the program which will read them; the variances are
     stored such that its results equal ours.  Raises UserError for a network that the original has no words for.
     """
-    paths = [stem.with_suffix(suffix) for suffix in (".cfg", ".weights", ".names")]
     plan = plan_of(loaded.model, loaded.image_size)
-    write_text(paths[0], format_cfg(plan, f"{', '.join(loaded.names)}"))
-    write_weights(paths[1], loaded.model, rule=rule)
-    write_text(paths[2], "".join(f"{name}\n" for name in loaded.names))
-    return paths
+    write_text(f"{stem}.cfg", format_cfg(plan, ", ".join(loaded.names)))
+    write_weights(f"{stem}.weights", loaded.model, rule=rule)
+    write_text(f"{stem}.names", "".join(f"{name}\n" for name in loaded.names))

@@ -8,7 +8,8 @@ Shapes are (height, width, channels) without the batch; a vector is a map of hei
 from dataclasses import dataclass
 from math import prod
 
-ACTIVATIONS = ("linear", "leaky", "relu", "logistic")
+RECTIFIERS = ("linear", "leaky", "relu")
+ACTIVATIONS = (*RECTIFIERS, "logistic")
 
 
 class Kind:

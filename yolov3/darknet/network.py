@@ -30,7 +30,7 @@ class ConfiguredNetwork(DetectionNetwork):
         self.classes = heads[0].kind.classes if heads else 0
         self.strides = tuple(plan.input_shape[0] // head.input_shape[0] for head in heads)
         self.anchors = tuple(_anchors_in_pixels(*each) for each in zip(heads, self.strides, strict=True))
-        self.one_class_per_box = any(isinstance(head.kind, kinds.Region) and head.kind.softmax for head in heads)
+        self.one_class_per_box = bool(heads) and getattr(heads[0].kind, "softmax", False)
         self.layers = [_BUILDERS[type(layer.kind)](layer, rng) for layer in plan.layers]
         self.flatten = Flatten()
         self._last_use = {source: layer.index for layer in plan.layers for source in layer.kind.sources}

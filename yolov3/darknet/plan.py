@@ -10,7 +10,8 @@ from math import prod
 from yolov3.darknet.kinds import Detection, Kind, Shortcut
 from yolov3.errors import UserError
 
-LARGEST_ARRAY = 2**31 - 1  # numbers of one layer; the original counts them in 32 bits
+LARGEST_ARRAY = 2**31 - 1  # weights of one layer; the original counts them in 32 bits
+LARGEST_MAP = 2**28  # numbers: 1 GiB, twice the largest of yolov3 at 2048x2048.  No weights file vouches for a map
 
 
 @dataclass(frozen=True)
@@ -112,7 +113,7 @@ def make_plan(kinds, input_shape, places=None):
 
     ``places``: what an error message calls each layer; default ``layer N [section]``.
     Raises UserError, beginning with the place, for a source that does not exist yet, for shapes that do not fit and
-    for layers of more than ``LARGEST_ARRAY`` numbers.
+    for layers and maps beyond all reason.
     """
     if places is None:
         places = tuple(f"layer {index} [{type(kind).__name__.lower()}]" for index, kind in enumerate(kinds))
@@ -127,8 +128,11 @@ def make_plan(kinds, input_shape, places=None):
         except ValueError as error:
             raise UserError(f"{place}: {error}{_advice(kinds, input_shape)}") from error
         layer = Layer(index, kind, shape, output_shape)
-        if max(prod(shape), prod(output_shape), layer.weights) > LARGEST_ARRAY:
-            raise UserError(f"{place}: its weights or its map are more than {LARGEST_ARRAY:,} numbers, too many")
+        if prod(output_shape) > LARGEST_MAP or layer.weights > LARGEST_ARRAY:
+            raise UserError(
+                f"{place}: its map of {prod(output_shape):,} numbers or its {layer.weights:,} weights are too many: "
+                f"at most {LARGEST_MAP:,} and {LARGEST_ARRAY:,}"
+            )
         layers.append(layer)
         shape = output_shape
     plan = Plan(tuple(input_shape), tuple(layers), tuple(places))
@@ -163,6 +167,8 @@ def _check_detections(plan):
             )
         if type(layer.kind) is not type(detections[0].kind):
             raise UserError(f"{plan.places[layer.index]}: a network has either [yolo] or [region] layers, not both")
+        if getattr(layer.kind, "softmax", None) != getattr(detections[0].kind, "softmax", None):
+            raise UserError(f"{plan.places[layer.index]}: softmax= differs from the detection layer before it")
         if layer.kind.classes != detections[0].kind.classes:
             raise UserError(
                 f"{plan.places[layer.index]}: {layer.kind.classes} classes, but the detection layer before it has "

@@ -3,8 +3,8 @@
 from math import prod
 
 from yolov3.darknet import kinds
+from yolov3.darknet.weights import Header
 
-HEADER_BYTES = 20  # of a weights file as it is written today
 HEADING = f"{'layer     filters    size              input                output':<93}trainable  run.st  byte offset"
 
 
@@ -16,7 +16,7 @@ def layer_table(plan):
     what is in the weights file: trainable numbers, running statistics of the batch norms, and where the layer's first
     byte stands.
     """
-    lines, offset = [HEADING], HEADER_BYTES
+    lines, offset = [HEADING], Header().size
     for layer in plan.layers:
         numbers = [str(number) if number else "-" for number in (layer.trainable, layer.statistics)]
         start = str(offset) if layer.floats else "-"

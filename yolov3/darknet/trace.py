@@ -9,14 +9,15 @@ from dataclasses import replace
 
 from minidl import nn
 from minidl.nn.graph import IMAGES
-from yolov3.blocks import LEAKY_SLOPE, LINEAR, Concat, Shortcut
+from yolov3.blocks import Concat, Shortcut
 from yolov3.darknet import kinds
-from yolov3.darknet.network import ConfiguredNetwork
+from yolov3.darknet.network import SLOPES, ConfiguredNetwork
 from yolov3.darknet.plan import make_plan
+from yolov3.darknet.weights import weight_layers
 from yolov3.errors import UserError
 from yolov3.model import DetectionNetwork
 
-ACTIVATIONS = {LINEAR: "linear", LEAKY_SLOPE: "leaky", 0.0: "relu"}  # by slope
+ACTIVATIONS = {slope: name for name, slope in SLOPES.items()}
 IGNORE_THRESHOLD = 0.7  # the original's for COCO; it matters in training only
 
 
@@ -35,7 +36,16 @@ def plan_of(model, image_size, ignore_threshold=IGNORE_THRESHOLD):
         translator.add(number, node)
         if isinstance(model, DetectionNetwork) and number in outputs:
             translator.kinds.append(_yolo(model, outputs.index(number), ignore_threshold))
+    _check_order(model, nodes)
     return make_plan(translator.kinds, (*image_size, 3))
+
+
+def _check_order(model, nodes):
+    """UserError unless the layers run in the order of a weights file, that of their attributes, and each once."""
+    running = [node.module for node in nodes if isinstance(node.module, nn.Conv2d | nn.Linear)]
+    in_file = [each.layer for each in weight_layers(model)]
+    if [id(module) for module in running] != [id(module) for module in in_file]:
+        raise UserError("the layers of this network run in another order than that of its attributes, or not once each")
 
 
 def _yolo(model, scale, ignore_threshold):
@@ -81,7 +91,9 @@ class _Translator:
         last = self.kinds[-1] if self.kinds else None
         if source != len(self.kinds) - 1 or self._uses[node.inputs[0]] > 1 or not hasattr(last, "activation"):
             raise UserError(f"{node.path}: in a cfg it must follow a convolution or a sum that nothing else reads")
-        if last.activation != "linear" or (getattr(last, "batch_normalize", False) and "batch_normalize" in changes):
+        if "batch_normalize" in changes and not hasattr(last, "batch_normalize"):
+            raise UserError(f"{node.path}: in a cfg a batch norm must follow a convolution or a connected layer")
+        if last.activation != "linear" or ("batch_normalize" in changes and last.batch_normalize):
             raise UserError(f"{node.path}: a cfg has no place for a second one of its kind in a layer")
         self.kinds[-1] = replace(last, **changes)
 
@@ -112,8 +124,7 @@ def _kind(node):
             size, _, _, filters = module.weight.shape
             return kinds.Convolutional(filters, size, module.stride, module.padding, False, "linear")
         case nn.MaxPool2d():
-            padding = module.size - 1 if module.padding is None else module.padding
-            return kinds.MaxPool(module.size, module.stride, padding)
+            return kinds.MaxPool(module.size, module.stride, module.padding)
         case nn.Upsample(mode="nearest"):
             return kinds.Upsample(module.factor)
         case nn.GlobalAveragePool():

@@ -11,6 +11,7 @@ has been found to fit the network.
 
 import os
 import struct
+import sys
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -38,10 +39,18 @@ class Header:
         """Whether connected layers are stored (in, out): only in files of very old versions."""
         return self.major > 1000 or self.minor > 1000
 
+    @property
+    def as_its_version_says(self):
+        """Whether files of this version have a header of this size."""
+        return self.size == (LONG if _is_long(self.major, self.minor) else SHORT)
+
     def packed(self):
-        """Its bytes."""
+        """Its bytes.  Raises UserError for a ``seen`` that does not fit into a short header."""
         form = "<iiiq" if self.size == LONG else "<iiii"
-        return struct.pack(form, self.major, self.minor, self.revision, self.seen)
+        try:
+            return struct.pack(form, self.major, self.minor, self.revision, self.seen)
+        except struct.error as error:
+            raise UserError(f"a header of {self.size} bytes cannot hold {self}: use one of {LONG}") from error
 
 
 @dataclass(frozen=True)
@@ -86,6 +95,8 @@ def weight_layers(model):
         if isinstance(module, nn.Conv2d | nn.Linear):
             layers.append(WeightLayer(path, module, None))
         elif isinstance(module, nn.BatchNorm):
+            if not layers or layers[-1].norm is not None:
+                raise UserError(f"{path}: in a weights file a batch norm belongs to the convolution before it")
             layers[-1] = replace(layers[-1], norm=module)
     for each in layers:
         if (each.norm is None) == (each.layer.bias is None):
@@ -108,7 +119,7 @@ def read_header(path, float_counts, partial=False):
     expected = sum(count for _, count in float_counts)
     if size - 4 * expected in (LONG, SHORT):
         return _header(start, size - 4 * expected), len(float_counts)
-    header = _header(start, LONG if _says_long(start) else SHORT)
+    header = _header(start, LONG if _is_long(*struct.unpack("<ii", start[:8])) else SHORT)
     floats, rest = divmod(size - header.size, 4)
     if floats >= expected:
         raise UserError(
@@ -147,9 +158,8 @@ def _size_and_start(path):
     return size, start
 
 
-def _says_long(start):
-    """What the version says about the header: spec 2."""
-    major, minor = struct.unpack("<ii", start[:8])
+def _is_long(major, minor):
+    """Whether files of a version have 20 bytes of header: spec 2."""
     return major * 10 + minor >= 2 and major < 1000 and minor < 1000
 
 
@@ -167,6 +177,12 @@ def read_weights(path, model, partial=False):
     """
     layers = weight_layers(model)
     header, count = read_header(path, [(each.name, each.floats) for each in layers], partial)
+    if not header.as_its_version_says:
+        print(
+            f"{path}: by its size it has a header of {header.size} bytes, which its version does not have: if numbers "
+            "are missing or too many, all of them are shifted",
+            file=sys.stderr,
+        )
     try:
         with open(path, "rb") as file:
             file.seek(header.size)

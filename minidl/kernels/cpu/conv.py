@@ -194,7 +194,11 @@ def _window_view(x, kernel_size, stride, output_size):
 
     Channels last make ``kernel_width * channels`` neighbouring numbers of a window's row contiguous.
     """
-    batch_step, row_step, column_step, channel_step = x.strides
+    # Not x.strides: NumPy calls an image of one channel contiguous whatever its last stride says.
+    channel_step = x.itemsize
+    column_step = x.shape[3] * channel_step
+    row_step = x.shape[2] * column_step
+    batch_step = x.shape[1] * row_step
     shape = (x.shape[0], *output_size, kernel_size[0], kernel_size[1] * x.shape[3])
     steps = (batch_step, row_step * stride[0], column_step * stride[1], row_step, channel_step)
     return np.lib.stride_tricks.as_strided(x, shape, steps, writeable=False)

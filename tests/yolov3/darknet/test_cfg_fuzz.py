@@ -2,17 +2,23 @@
 
 import time
 from functools import cache
+from math import prod
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from minidl import Tensor, no_grad
 from yolov3.darknet.cfg import BUILTIN, builtin_cfg, format_cfg, parse_cfg
 from yolov3.darknet.cfg_layers import READERS
+from yolov3.darknet.kinds import MaxPool
+from yolov3.darknet.network import ConfiguredNetwork
 from yolov3.darknet.table import layer_table
 from yolov3.errors import UserError
 
 FUZZ = settings(derandomize=True, deadline=None, max_examples=150, suppress_health_check=list(HealthCheck))
+MOST_WORK = 3e8  # multiplications and additions of a network that is run: far below a second
 SECONDS = 60  # far above what a busy machine needs for any of these
 
 PIECES = [
@@ -51,11 +57,30 @@ def check(text):
         assert layer_table(plan)
         again = parse_cfg(format_cfg(plan), "again.cfg")
         assert (again.input_shape, again.layers) == (plan.input_shape, plan.layers)
+        run(plan)
     else:
         assert sentence.startswith("fuzz.cfg")
         assert "\n" not in sentence
         assert len(sentence) < 1000
     assert time.monotonic() - start < SECONDS
+
+
+def run(plan):
+    """What is accepted must run as well, unless it is too large for a test."""
+    work = sum(layer.operations + prod(layer.output_shape) * window(layer.kind) for layer in plan.layers)
+    if work > MOST_WORK or sum(layer.weights for layer in plan.layers) > MOST_WORK / 10:
+        return
+    network = ConfiguredNetwork(plan, seed=0).eval()
+    with no_grad(), np.errstate(all="ignore"):
+        outputs = network(Tensor(np.zeros((1, *plan.input_shape), np.float32)))
+    shapes = [head.shape for head in outputs] if plan.detections else [outputs.shape]
+    wanted = [(1, *layer.output_shape) for layer in plan.detections]
+    assert shapes == (wanted or [(1, prod(plan.layers[-1].output_shape))])
+
+
+def window(kind):
+    """How many numbers a pool looks at for each that it gives."""
+    return kind.size**2 if isinstance(kind, MaxPool) else 1
 
 
 def plan_or_refusal(text):

@@ -1,10 +1,14 @@
 """Networks built from plans: the same layers, and so the same numbers, as the networks written in Python."""
 
+import weakref
+
 import numpy as np
 import pytest
 
 from minidl import Tensor, nn, no_grad
 from minidl.gradcheck import gradcheck
+from minidl.nn.module import observe
+from tests.minidl import naive
 from tests.yolov3.darknet.random_networks import (
     CLASSIFIER,
     DETECTOR,
@@ -114,9 +118,55 @@ def test_activations(activation, batch_normalize):
 
 
 def test_maps_that_no_layer_reads_any_more_are_let_go():
-    network = configured(DETECTOR)
-    last_use = network._last_use
-    assert last_use == {1: 4, 4: 15, 8: 13, 7: 10, 14: 15}
+    # 20 times the same: a sum with the map before the last.  Only the newest few may be alive at any time.
+    kind_list = [conv(8, 1)]
+    for _ in range(20):
+        kind_list += [conv(8, 1), kinds.Shortcut(len(kind_list) - 1, "linear")]
+    network = configured(kind_list)
+    alive, most = [], 0
+
+    def count(module, inputs, output):
+        nonlocal most
+        alive.append(weakref.ref(output))
+        most = max(most, len({id(each()) for each in alive if each() is not None}))
+
+    with observe(count):
+        outputs_of(network, pictures(1, 32, 32, 3))
+    assert most <= 5
+
+
+@pytest.mark.parametrize(
+    ("kind", "shape"),
+    [
+        (kinds.MaxPool(3, 2, 0), (3, 5, 4)),  # (7 + 0 - 3) // 2 + 1, ...
+        (kinds.MaxPool(2, 2, 0), (3, 6, 4)),
+        (kinds.MaxPool(2, 3, 2), (3, 5, 4)),
+        (kinds.Upsample(3), (21, 36, 4)),
+        (kinds.Convolutional(2, 3, 3, 2, False, "linear"), (3, 5, 2)),
+    ],
+    ids=str,
+)
+def test_the_numbers_of_a_layer_reach_its_operation(kind, shape):
+    first, images = conv(4, 1), pictures(1, 7, 12, 3)
+    network = configured([first, kind], (7, 12, 3))
+    (y,) = outputs_of(network, images)
+    assert network.plan.layers[-1].output_shape == shape
+    (x,) = outputs_of(configured([first], (7, 12, 3)), images)
+    x = x.reshape(1, 7, 12, 4)
+    if isinstance(kind, kinds.MaxPool):
+        wanted = naive.maxpool2d(x, kind.size, kind.stride, kind.padding)
+    elif isinstance(kind, kinds.Upsample):
+        wanted = x.repeat(3, axis=1).repeat(3, axis=2)
+    else:
+        layer = network.layers[1]
+        wanted = naive.conv2d(x, layer.weight.data, layer.bias.data, (3, 3), (2, 2))
+    np.testing.assert_allclose(y.reshape(wanted.shape), wanted, rtol=1e-5, atol=1e-6)
+
+
+def test_the_probability_of_dropout():
+    network = configured([conv(8, 1, 1, False, "linear"), kinds.Dropout(0.1)], (40, 40, 3)).train()
+    y = network(Tensor(pictures(1, 40, 40, 3))).data
+    assert np.mean(y == 0) == pytest.approx(0.1, abs=0.02)
 
 
 @pytest.mark.parametrize("kind_list", [DETECTOR, CLASSIFIER], ids=["detector", "classifier"])

@@ -133,3 +133,37 @@ def test_routes_come_in_where_a_layer_reads_another_one():
     found = kinds_of(plan_of(Branches(), (8, 8)))
     assert [type(kind).__name__ for kind in found] == ["Convolutional"] * 2 + ["Route", "Convolutional", "Shortcut"]
     assert (found[2].sources, found[4].source) == ((0,), 1)
+
+
+def test_a_batch_norm_behind_a_sum():
+    class Sum(nn.Module):
+        def __init__(self):
+            self.a, self.b, self.sum = ConvBlock(3, 4, 1), ConvBlock(4, 4, 1), Shortcut()
+            self.c, self.norm = nn.Conv2d(4, 4, 1), nn.BatchNorm(4)
+
+        def forward(self, x):
+            x = self.a(x)
+            return self.c(self.norm(self.sum(self.b(x), x)))
+
+    with pytest.raises(UserError, match="batch norm must follow a convolution"):
+        plan_of(Sum(), (8, 8))
+
+
+def test_layers_that_run_in_another_order_than_that_of_the_file():
+    class Backwards(nn.Module):
+        def __init__(self):
+            self.second, self.first = nn.Conv2d(3, 3, 1), nn.Conv2d(3, 3, 1)
+
+        def forward(self, x):
+            return self.second(self.first(x))
+
+    class Twice(nn.Module):
+        def __init__(self):
+            self.layer = nn.Conv2d(3, 3, 1)
+
+        def forward(self, x):
+            return self.layer(self.layer(x))
+
+    for network in (Backwards(), Twice()):
+        with pytest.raises(UserError, match="another order"):
+            plan_of(network, (8, 8))

@@ -69,6 +69,15 @@ def test_a_connected_layer_is_stored_channels_first(tmp_path):
     assert layer.layer.weight.data.ravel().tolist() == [1, 5, 9, 2, 6, 10, 3, 7, 11, 4, 8, 12]
 
 
+def test_connected_layers_of_very_old_files_by_hand(tmp_path):
+    network = ConfiguredNetwork(make_plan([Connected(2, False, "linear")], (1, 1, 3)))
+    path = tmp_path / "n.weights"
+    path.write_bytes(struct.pack("<iiii", 2000, 0, 0, 0) + np.arange(8, dtype="<f4").tobytes())
+    read_weights(path, network)
+    (layer,) = weight_layers(network)
+    assert layer.layer.weight.data.tolist() == [[2, 3], [4, 5], [6, 7]]  # (in, out), as they stand there
+
+
 def test_connected_layers_of_very_old_files_are_transposed(tmp_path):
     network, other = (configured(CLASSIFIER, seed=seed) for seed in (1, 2))
     path, old = tmp_path / "n.weights", tmp_path / "old.weights"
@@ -117,6 +126,22 @@ def test_round_trip_is_byte_for_byte(header, kind_list, tmp_path):
     assert same_state(network, other)
     write_weights(second, other, read)
     assert first.read_bytes() == second.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("header", "told"), [(Header(0, 2, size=16), True), (Header(0, 1, size=20), True), (Header(), False)]
+)
+def test_a_header_that_is_not_as_its_version_says_is_told(header, told, tmp_path, capsys):
+    network = configured(DETECTOR)
+    write_weights(tmp_path / "n.weights", network, header)
+    read_weights(tmp_path / "n.weights", network)
+    assert (f"by its size it has a header of {header.size} bytes" in capsys.readouterr().err) == told
+
+
+def test_a_count_of_pictures_that_a_short_header_cannot_hold(tmp_path):
+    with pytest.raises(UserError, match="a header of 16 bytes cannot hold"):
+        write_weights(tmp_path / "n.weights", configured(DETECTOR), Header(0, 1, seen=2**31, size=16))
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_numbers_that_are_none_survive_a_round_trip(tmp_path):
@@ -206,6 +231,14 @@ def test_what_cannot_be_opened(name, tmp_path):
 def test_a_layer_that_a_file_cannot_hold():
     with pytest.raises(UserError, match=r"layers\.0: a weights file wants a bias or a batch norm"):
         weight_layers(nn.Sequential(nn.Conv2d(3, 4, 1, bias=False)))
+
+
+@pytest.mark.parametrize(
+    "layers", [[nn.BatchNorm(3)], [nn.Conv2d(3, 3, 1, bias=False), nn.BatchNorm(3), nn.BatchNorm(3)]]
+)
+def test_a_batch_norm_without_a_convolution_of_its_own(layers):
+    with pytest.raises(UserError, match="a batch norm belongs to the convolution before it"):
+        weight_layers(nn.Sequential(*layers))
 
 
 def test_no_memory_is_taken_before_the_size_is_known(tmp_path):
