@@ -40,9 +40,8 @@ def trace(model, input_shape):
         if any(True for _ in module.children()) or any(output is each for each in inputs):
             return
         if id(module) not in paths:
-            raise ValueError(
-                f"a {type(module).__name__} runs that is no attribute of the network, nor in a list of one"
-            )
+            kind = type(module).__name__
+            raise ValueError(f"a layer {kind} runs that is no attribute of the network, nor in a list of one")
         node = Node(
             module,
             paths[id(module)],
