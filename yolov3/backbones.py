@@ -10,7 +10,7 @@ from functools import partial
 import numpy as np
 
 from minidl import nn
-from yolov3.blocks import LEAKY_SLOPE, LINEAR, ConvBlock, DarknetNetwork, Shortcut
+from yolov3.blocks import LEAKY_SLOPE, LINEAR, ConvBlock, DarknetNetwork
 from yolov3.darknet53 import Darknet53Classifier
 
 
@@ -71,7 +71,7 @@ class BottleneckBlock(nn.Module):
         self.reduce = ConvBlock(inputs, channels, 1, rng=rng)
         self.transform = ConvBlock(channels, channels, 3, stride, rng=rng)
         self.expand = ConvBlock(channels, 4 * channels, 1, rng=rng, slope=LINEAR)
-        self.shortcut = Shortcut(LEAKY_SLOPE)
+        self.shortcut = nn.Shortcut(LEAKY_SLOPE)
 
     def forward(self, x):
         return self.shortcut(self.expand(self.transform(self.reduce(x))), x)

@@ -1,6 +1,7 @@
 """The building blocks of every Darknet, and what all networks made of them share."""
 
-from minidl import nn, ops
+from minidl import nn
+from minidl.inference import fuse
 
 LEAKY_SLOPE = 0.1
 LINEAR = 1.0  # the slope of a leaky ReLU that changes nothing
@@ -22,27 +23,6 @@ class ConvBlock(nn.Module):
         return self.norm(self.conv(x))
 
 
-class Shortcut(nn.Module):
-    """``x + source``, then a leaky ReLU where ``slope`` is below 1.
-
-    The source may be of another size, such as the map before a stride: see :func:`minidl.ops.shortcut`.
-    """
-
-    def __init__(self, slope=LINEAR):
-        self.slope = slope
-
-    def forward(self, x, source):
-        y = ops.add(x, source) if x.shape == source.shape else ops.shortcut(x, source)
-        return y if self.slope == LINEAR else ops.leaky_relu(y, self.slope)
-
-
-class Concat(nn.Module):
-    """Maps side by side, along the channels: the original calls it a route."""
-
-    def forward(self, *maps):
-        return ops.concat(*maps)
-
-
 class ResidualBlock(nn.Module):
     """``x + g(x)`` with g a 1x1 convolution to half the channels and a 3x3 one back (notes C5).
 
@@ -53,7 +33,7 @@ class ResidualBlock(nn.Module):
     def __init__(self, channels, rng=None):
         self.reduce = ConvBlock(channels, channels // 2, 1, rng=rng)
         self.expand = ConvBlock(channels // 2, channels, 3, rng=rng)
-        self.shortcut = Shortcut()
+        self.shortcut = nn.Shortcut()
 
     def forward(self, x):
         return self.shortcut(self.expand(self.reduce(x)), x)
@@ -69,3 +49,7 @@ class DarknetNetwork(nn.Module):
                 module.momentum = module.momentum if momentum is None else momentum
                 module.rule = rule or module.rule
         return self
+
+    def fuse(self, settings=None):
+        """The network as it is now, made ready for speed (:func:`minidl.inference.fuse`); it cannot be trained."""
+        return fuse(self.eval(), settings)

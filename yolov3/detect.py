@@ -41,6 +41,7 @@ class Detector:
     confidence: least score of a detection
     iou_threshold: above which the less sure of two boxes of a class is dropped
     most_detections: only so many of the surest are given
+    speed: :class:`minidl.inference.FuseSettings`; default: all tricks
 
     Raises UserError for a network, a size or a picture that cannot be used.
     """
@@ -52,10 +53,11 @@ class Detector:
         confidence=SHOWN_CONFIDENCE,
         iou_threshold=NMS_IOU,
         most_detections=MOST_DETECTIONS,
+        speed=None,
         **network,
     ):
         loaded = load_detector(weights, image_size=image_size, **network)
-        self.model, self.names, self.image_size = loaded.model, loaded.names, loaded.image_size
+        self.model, self.names, self.image_size = loaded.model.fuse(speed), loaded.names, loaded.image_size
         self.confidence, self.iou_threshold, self.most_detections = confidence, iou_threshold, most_detections
 
     def __call__(self, picture):

@@ -32,9 +32,10 @@ def evaluate(
     ``image_size`` is (height, width); ``progress`` is called with the number of pictures done after each batch.
     The model is left in evaluation mode.
     """
+    network = model.fuse()
     detections = []
     for images, frames in evaluation_batches(dataset, image_size, batch):
-        detections += find_objects(model, images, frames, confidence, iou_threshold)
+        detections += find_objects(network, images, frames, confidence, iou_threshold)
         if progress is not None:
             progress(len(frames))
     return score(detections, dataset)

@@ -7,7 +7,7 @@ backbone sideways (the *lateral connection*), detect, and on to the next scale.
 import numpy as np
 
 from minidl import nn
-from yolov3.blocks import Concat, ConvBlock, Shortcut
+from yolov3.blocks import ConvBlock
 
 LATERALS = ("concat", "add")
 
@@ -56,7 +56,7 @@ class TopDown(nn.Module):
         self.reduce = ConvBlock(inputs, channels, 1, rng=rng)
         self.upsample = nn.Upsample(2)
         self.lateral = ConvBlock(lateral_inputs, channels, 1, rng=rng) if lateral == "add" else None
-        self.join = Shortcut() if lateral == "add" else Concat()
+        self.join = nn.Shortcut() if lateral == "add" else nn.Concat()
         self.outputs = channels if lateral == "add" else channels + lateral_inputs
 
     def forward(self, features, backbone_map):

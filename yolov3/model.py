@@ -59,6 +59,26 @@ class DetectionNetwork(DarknetNetwork):
             convolution.weight.data = rng.standard_normal(shape, dtype=np.float32) * np.float32(OUTPUT_STD)
             convolution.bias.data.reshape(len(group), -1)[:, 4] = OBJECTNESS_BIAS
 
+    def fuse(self, settings=None):
+        return FusedDetector(self, super().fuse(settings))
+
+
+class FusedDetector(DetectionNetwork):
+    """What :meth:`DetectionNetwork.fuse` gives: a detector in every way, but for training.
+
+    ``network``: the :class:`minidl.inference.FusedNetwork` that does the work.
+    """
+
+    def __init__(self, detector, network):
+        self.classes, self.strides, self.anchors = detector.classes, detector.strides, detector.anchors
+        self.one_class_per_box, self.network = detector.one_class_per_box, network
+
+    def forward(self, images):
+        return self.network(images)
+
+    def fuse(self, settings=None):
+        return self
+
 
 def _anchor_group(stride, sizes):
     """The anchors of one scale as an array (anchors, 2).  Raises UserError unless they are sizes above 0."""

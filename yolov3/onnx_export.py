@@ -95,7 +95,8 @@ def _input_shape(model, image_size):
 def _trace(model, input_shape):
     """:func:`minidl.nn.trace`.  Raises UserError for a size that does not fit, and for what no layer made."""
     try:
-        nodes, outputs = nn.trace(model, input_shape)
+        graph = nn.trace(model, input_shape)
+        nodes, outputs = graph.nodes, graph.outputs
     except ValueError as error:
         raise UserError(f"the network does not run on {input_shape[0]}x{input_shape[1]} pictures: {error}") from error
     for node in nodes:

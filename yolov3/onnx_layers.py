@@ -9,7 +9,7 @@ from math import prod
 import numpy as np
 
 from minidl import nn
-from yolov3.blocks import LINEAR, Concat, Shortcut
+from yolov3.blocks import LINEAR
 from yolov3.darknet.blocks import AvgPool, Connected, Flatten, Logistic, Reorg, Softmax
 
 
@@ -163,8 +163,8 @@ TRANSLATIONS = {
     nn.MaxPool2d: _maxpool,
     nn.GlobalAveragePool: _average_to_vector,
     nn.Upsample: _upsample,
-    Concat: _concat,
-    Shortcut: _shortcut,
+    nn.Concat: _concat,
+    nn.Shortcut: _shortcut,
     AvgPool: _average_to_map,
     Connected: _connected,
     Flatten: _flatten,

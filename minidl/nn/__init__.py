@@ -1,8 +1,19 @@
 """Layers: parameters together with the operation that uses them."""
 
 from minidl.kernels.batchnorm_rules import BATCHNORM_RULES, DARKNET_CPU, OPENCV, STANDARD, BatchNormRule
-from minidl.nn.graph import Node, trace
-from minidl.nn.layers import BatchNorm, Conv2d, Dropout, GlobalAveragePool, LeakyReLU, Linear, MaxPool2d, Upsample
+from minidl.nn.graph import Graph, Node, trace
+from minidl.nn.layers import (
+    BatchNorm,
+    Concat,
+    Conv2d,
+    Dropout,
+    GlobalAveragePool,
+    LeakyReLU,
+    Linear,
+    MaxPool2d,
+    Shortcut,
+    Upsample,
+)
 from minidl.nn.module import Buffer, Module, Parameter, Sequential
 from minidl.nn.summary import LayerRow, layer_table, summary
 
@@ -14,9 +25,11 @@ __all__ = [
     "BatchNorm",
     "BatchNormRule",
     "Buffer",
+    "Concat",
     "Conv2d",
     "Dropout",
     "GlobalAveragePool",
+    "Graph",
     "LayerRow",
     "LeakyReLU",
     "Linear",
@@ -25,6 +38,7 @@ __all__ = [
     "Node",
     "Parameter",
     "Sequential",
+    "Shortcut",
     "Upsample",
     "layer_table",
     "summary",

@@ -27,8 +27,18 @@ class Node:
     output_shape: tuple
 
 
+@dataclass(frozen=True)
+class Graph:
+    """nodes in the order in which they ran; outputs: the numbers of the nodes that made what the network returned (None
+    where no layer did); returns_tuple: whether it returned several maps, or one that is no tuple."""
+
+    nodes: list
+    outputs: tuple
+    returns_tuple: bool
+
+
 def trace(model, input_shape):
-    """The nodes of a network in the order in which they ran, and per output of the network its node's number.
+    """The :class:`Graph` of a network.
 
     ``input_shape`` is (height, width, channels).  The model runs once on zeros, in evaluation mode.  A node is a
     layer without layers of its own; one that only passes its input on leaves no trace.
@@ -62,5 +72,6 @@ def trace(model, input_shape):
     finally:
         for module, training in modes:
             module.training = training
-    outputs = result if isinstance(result, tuple | list) else (result,)
-    return nodes, tuple(made_by.get(each) for each in outputs)
+    returns_tuple = isinstance(result, tuple | list)
+    outputs = tuple(made_by.get(each) for each in (result if returns_tuple else (result,)))
+    return Graph(nodes, outputs, returns_tuple)

@@ -110,6 +110,27 @@ class MaxPool2d(Module):
         return f"{self.size}x{self.size} / {self.stride}"
 
 
+class Shortcut(Module):
+    """``x + source``, then a leaky ReLU where ``slope`` is below 1.
+
+    The source may be of another size, such as the map before a stride: see :func:`minidl.ops.shortcut`.
+    """
+
+    def __init__(self, slope=1.0):
+        self.slope = slope
+
+    def forward(self, x, source):
+        y = ops.add(x, source) if x.shape == source.shape else ops.shortcut(x, source)
+        return y if self.slope == 1 else ops.leaky_relu(y, self.slope)
+
+
+class Concat(Module):
+    """Maps side by side, along the channels."""
+
+    def forward(self, *maps):
+        return ops.concat(*maps)
+
+
 class Dropout(Module):
     """In training each number becomes 0 with ``probability`` and the others grow by ``1 / (1 - probability)``.
 

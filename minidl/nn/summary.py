@@ -34,7 +34,7 @@ def layer_table(model, input_shape):
             parameters=node.module.parameter_count(),
             operations=node.module.operations((1, *node.output_shape)) if hasattr(node.module, "operations") else 0,
         )
-        for node in trace(model, input_shape)[0]
+        for node in trace(model, input_shape).nodes
     ]
 
 

@@ -31,7 +31,8 @@ class Network(nn.Module):
 
 
 def test_nodes_by_hand():
-    nodes, outputs = trace(Network(), (5, 7, 3))
+    graph = trace(Network(), (5, 7, 3))
+    nodes, outputs = graph.nodes, graph.outputs
     assert [(node.path, node.inputs) for node in nodes] == [
         ("first", (IMAGES,)),
         ("twice", (0,)),
@@ -53,13 +54,15 @@ def test_what_no_layer_made_has_no_number():
         def forward(self, x):
             return self.layer(x + 1) * 2
 
-    nodes, outputs = trace(Plain(), (2, 2, 1))
+    graph = trace(Plain(), (2, 2, 1))
+    nodes, outputs = graph.nodes, graph.outputs
     assert nodes[0].inputs == (None,)
     assert outputs == (None,)
 
 
 def test_a_layer_that_passes_its_input_on_leaves_no_trace():
-    nodes, outputs = trace(nn.Sequential(nn.Upsample(), nn.Dropout(0.5), nn.LeakyReLU()), (2, 2, 1))
+    graph = trace(nn.Sequential(nn.Upsample(), nn.Dropout(0.5), nn.LeakyReLU()), (2, 2, 1))
+    nodes, outputs = graph.nodes, graph.outputs
     assert [node.path for node in nodes] == ["layers.0", "layers.2"]
     assert nodes[1].inputs == (0,)
     assert outputs == (1,)
@@ -107,5 +110,6 @@ def test_other_threads_may_run_networks_meanwhile():
                 pool.submit(nn.Upsample(), x).result()
             return ops.add(x, 1.0)
 
-    nodes, _ = trace(nn.Sequential(Slow()), (2, 2, 1))
+    graph = trace(nn.Sequential(Slow()), (2, 2, 1))
+    nodes, _ = graph.nodes, graph.outputs
     assert [type(node.module) for node in nodes] == [Slow]

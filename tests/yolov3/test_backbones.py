@@ -9,7 +9,7 @@ from minidl import Tensor, nn, no_grad
 from minidl.gradcheck import gradcheck
 from tests.yolov3.golden_network import relative_error, to_file_layout
 from yolov3.backbones import BACKBONES, BottleneckBlock, ResNetClassifier
-from yolov3.blocks import DarknetNetwork, Shortcut
+from yolov3.blocks import DarknetNetwork
 
 # name: operations at 256x256, trainable parameters, numbers of running statistics, convolutions, shortcuts, max pools.
 # The last layer counts as a convolution, as in the original (spec 10).
@@ -40,7 +40,7 @@ def test_counts(backbone):
     assert sum(array.size for path, array in model.state_dict().items() if "running" in path) == statistics
     assert len(modules(model, nn.Conv2d | nn.Linear)) == convolutions
     assert len(modules(model, nn.BatchNorm)) == convolutions - 1
-    assert len(modules(model, Shortcut)) == shortcuts
+    assert len(modules(model, nn.Shortcut)) == shortcuts
     assert len(modules(model, nn.MaxPool2d)) == max_pools
     assert isinstance(model, DarknetNetwork)
 

@@ -3,7 +3,7 @@
 import numpy as np
 
 from minidl import nn
-from yolov3.blocks import LEAKY_SLOPE, LINEAR, Concat, ConvBlock, Shortcut
+from yolov3.blocks import LEAKY_SLOPE, LINEAR, ConvBlock
 from yolov3.darknet import kinds
 from yolov3.darknet.blocks import AvgPool, Connected, Flatten, Logistic, Reorg, Softmax
 from yolov3.model import DetectionNetwork
@@ -88,7 +88,7 @@ def _activated(module, activation):
 
 
 def _shortcut(layer, rng):
-    return Shortcut(SLOPES[layer.kind.activation])
+    return nn.Shortcut(SLOPES[layer.kind.activation])
 
 
 def _nothing(layer, rng):
@@ -99,7 +99,7 @@ _BUILDERS = {
     kinds.Convolutional: _convolutional,
     kinds.Connected: _connected,
     kinds.Shortcut: _shortcut,
-    kinds.Route: lambda layer, rng: Concat() if len(layer.kind.sources) > 1 else None,
+    kinds.Route: lambda layer, rng: nn.Concat() if len(layer.kind.sources) > 1 else None,
     kinds.Upsample: lambda layer, rng: nn.Upsample(layer.kind.stride),
     kinds.MaxPool: lambda layer, rng: nn.MaxPool2d(layer.kind.size, layer.kind.stride, layer.kind.padding),
     kinds.AvgPool: lambda layer, rng: AvgPool(),

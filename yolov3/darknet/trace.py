@@ -9,7 +9,6 @@ from dataclasses import replace
 
 from minidl import nn
 from minidl.nn.graph import IMAGES
-from yolov3.blocks import Concat, Shortcut
 from yolov3.darknet import kinds
 from yolov3.darknet.network import SLOPES, ConfiguredNetwork
 from yolov3.darknet.plan import make_plan
@@ -30,7 +29,8 @@ def plan_of(model, image_size, ignore_threshold=IGNORE_THRESHOLD):
     """
     if isinstance(model, ConfiguredNetwork):
         return model.plan.resized(*image_size)
-    nodes, outputs = nn.trace(model, (*image_size, 3))
+    graph = nn.trace(model, (*image_size, 3))
+    nodes, outputs = graph.nodes, graph.outputs
     translator = _Translator(Counter(number for node in nodes for number in node.inputs))
     for number, node in enumerate(nodes):
         translator.add(number, node)
@@ -77,9 +77,9 @@ class _Translator:
             self._amend(node, sources[0], batch_normalize=True, activation=_activation(node))
         elif isinstance(module, nn.LeakyReLU):
             self._amend(node, sources[0], activation=_activation(node))
-        elif isinstance(module, Concat):
+        elif isinstance(module, nn.Concat):
             self.kinds.append(kinds.Route(tuple(sources)))
-        elif isinstance(module, Shortcut):
+        elif isinstance(module, nn.Shortcut):
             self._add_shortcut(node, sources)
         else:
             self._continue_from(sources[0])

@@ -6,7 +6,7 @@ import pytest
 from minidl import nn, ops
 from tests.yolov3.darknet.random_networks import DETECTOR, configured, outputs_of, pictures, randomised
 from yolov3.backbones import BACKBONES
-from yolov3.blocks import Concat, ConvBlock, Shortcut
+from yolov3.blocks import ConvBlock
 from yolov3.darknet import kinds
 from yolov3.darknet.cfg import builtin_cfg, read_cfg
 from yolov3.darknet.network import ConfiguredNetwork
@@ -90,7 +90,7 @@ class Small(nn.Module):
         (Small(nn.Upsample(2, "bilinear")), "layer: the original has no layer like Upsample"),
         (Small(nn.Sequential(nn.Upsample(2), nn.LeakyReLU())), "must follow a convolution or a sum"),
         (nn.Sequential(nn.BatchNorm(3)), "layers.0: in a cfg it must follow a convolution"),
-        (Small(Shortcut(0.3), 2), "slope 0.3"),
+        (Small(nn.Shortcut(0.3), 2), "slope 0.3"),
     ],
 )
 def test_what_the_original_has_no_words_for(network, problem):
@@ -110,7 +110,7 @@ def test_what_no_layer_made_is_refused():
 def test_a_map_that_is_read_twice_keeps_its_activation_apart():
     class Twice(nn.Module):
         def __init__(self):
-            self.conv, self.leaky, self.join = nn.Conv2d(3, 4, 1), nn.LeakyReLU(), Concat()
+            self.conv, self.leaky, self.join = nn.Conv2d(3, 4, 1), nn.LeakyReLU(), nn.Concat()
 
         def forward(self, x):
             y = self.conv(x)
@@ -124,7 +124,7 @@ def test_routes_come_in_where_a_layer_reads_another_one():
     class Branches(nn.Module):
         def __init__(self):
             self.a, self.b, self.c = ConvBlock(3, 4, 1), ConvBlock(4, 4, 3), ConvBlock(4, 4, 3)
-            self.sum = Shortcut()
+            self.sum = nn.Shortcut()
 
         def forward(self, x):
             x = self.a(x)
@@ -138,7 +138,7 @@ def test_routes_come_in_where_a_layer_reads_another_one():
 def test_a_batch_norm_behind_a_sum():
     class Sum(nn.Module):
         def __init__(self):
-            self.a, self.b, self.sum = ConvBlock(3, 4, 1), ConvBlock(4, 4, 1), Shortcut()
+            self.a, self.b, self.sum = ConvBlock(3, 4, 1), ConvBlock(4, 4, 1), nn.Shortcut()
             self.c, self.norm = nn.Conv2d(4, 4, 1), nn.BatchNorm(4)
 
         def forward(self, x):

@@ -1,0 +1,226 @@
+"""The network that ``fuse`` makes: for each shape of images a list of calls on arrays that are there already."""
+
+import threading
+from functools import partial
+
+import numpy as np
+
+from minidl import nn
+from minidl.inference.choice import FuseSettings, choose
+from minidl.inference.groups import Convolution, group
+from minidl.inference.layout import Border, Layout
+from minidl.kernels.cpu.epilogue import Epilogue
+from minidl.kernels.cpu.fused_conv import WindowConvolution
+from minidl.kernels.cpu.parallel import one_blas_thread, run_parts, split_evenly
+from minidl.kernels.cpu.winograd import WinogradConvolution, padded_size, transform_kernel
+from minidl.nn.graph import IMAGES
+from minidl.tensor import Tensor, no_grad
+
+
+def fuse(model, settings=None):
+    """A :class:`FusedNetwork` of the model as it is now; later changes of the model do not reach it.
+
+    ``settings``: :class:`minidl.inference.FuseSettings`, all tricks by default.
+    """
+    return FusedNetwork(model, settings or FuseSettings())
+
+
+class FusedNetwork(nn.Module):
+    """A network in evaluation mode, made ready for speed: called like the model, with equal results up to rounding.
+
+    For each shape of images that comes, it is laid out anew when that shape comes for the first time; weights in all
+    forms needed stay.  Several Python threads may call it at once: each gets buffers of its own.
+
+    There are no gradients.  Raises ValueError where the network is not made of layers (:func:`minidl.nn.trace`).
+    """
+
+    def __init__(self, model, settings):
+        self._model = (model,)  # in a tuple, so that its layers do not count as this network's
+        self._settings = settings
+        self._weights = {}  # {_weight_key: array}
+        self._programs = {}  # {shape of the images: _Program}
+        self._lock = threading.Lock()
+
+    def forward(self, images):
+        program = self._program(images.shape)
+        heads = tuple(Tensor(head) for head in program.run(images.data))
+        return heads if program.returns_tuple else heads[0]
+
+    def _program(self, shape):
+        with self._lock:
+            if shape not in self._programs:
+                self._programs[shape] = _Program(self._model[0], shape, self._settings, self._weights)
+            return self._programs[shape]
+
+    def memory(self):
+        """Bytes of the weights in all their forms, and of the buffers: ``{"weights": ..., "buffers": ...}``."""
+        weights = sum(array.nbytes for array in self._weights.values())
+        return {"weights": weights, "buffers": sum(each.buffer_bytes() for each in self._programs.values())}
+
+    def ways(self, shape):
+        """How each convolution goes for images of this shape: ``[(Convolution, Way)]``."""
+        program = self._program(shape)
+        return [(each, program.ways[each.output]) for each in program.operations if each.output in program.ways]
+
+
+class _Program:
+    """The operations for images of one shape, (batch, height, width, channels), and free workspaces for them."""
+
+    def __init__(self, model, shape, settings, weights):
+        graph = nn.trace(model, shape[1:])
+        self.returns_tuple, self.outputs = graph.returns_tuple, graph.outputs
+        self.operations, self.weights, self.shape = group(graph), weights, shape
+        convolutions = [each for each in self.operations if isinstance(each, Convolution)]
+        self.ways = {each.output: self._choose(each, settings) for each in convolutions}
+        self.borders = {each.output: _border(each, self.ways[each.output]) for each in convolutions}
+        self.layout = Layout(self.operations, self.outputs, shape, self.borders, settings)
+        self.epilogues = {each.output: self._prepare(each) for each in convolutions}
+        self._free, self._count, self._lock = [], 0, threading.Lock()
+
+    def _choose(self, convolution, settings):
+        layer, output = convolution.layer, (self.shape[0], *convolution.output_shape)
+        return choose(layer.weight.shape, layer.stride, layer.padding, output, settings)
+
+    def _prepare(self, convolution):
+        """Make the weights in the form that its way needs; returns the epilogue."""
+        weight, bias = convolution.folded()
+        way = self.ways[convolution.output]
+        key = _weight_key(convolution, way)
+        if key not in self.weights:
+            tiled = way.tile is not None
+            self.weights[key] = (
+                transform_kernel(weight, way.tile, way.filters_at_once) if tiled else np.ascontiguousarray(weight)
+            )
+        return Epilogue(bias, convolution.slope, convolution.final_slope)
+
+    def run(self, images):
+        """The arrays that the network returns."""
+        with self._lock:
+            workspace = self._free.pop() if self._free else None
+        if workspace is None:
+            workspace = _Workspace(self)
+            self._count += 1
+        try:
+            return workspace.run(images)
+        finally:
+            with self._lock:
+                self._free.append(workspace)
+
+    def buffer_bytes(self):
+        _, arrays = self.layout.assign()
+        return self._count * sum(4 * numbers for numbers, _ in arrays)
+
+
+def _weight_key(convolution, way):
+    return convolution.output, way.tile, way.filters_at_once
+
+
+def _border(convolution, way):
+    """The zeros that a convolution needs around its source; tiles may reach further than windows."""
+    layer, (height, width, _) = convolution.layer, convolution.input_shape
+    if way.tile is None:
+        return Border(*[layer.padding] * 4)
+    needed = padded_size((height, width), way.tile)
+    return Border(1, needed[0] - 1 - height, 1, needed[1] - 1 - width)
+
+
+class _Workspace:
+    """The buffers of a program, and its operations bound to them."""
+
+    def __init__(self, program):
+        self._program, layout = program, program.layout
+        array_of, arrays = layout.assign()
+        make = [np.empty if border is None else np.zeros for _, border in arrays]
+        flat = [create(numbers, np.float32) for create, (numbers, _) in zip(make, arrays, strict=True)]
+        self._buffers = []  # with their borders
+        for array, shape, border in zip(array_of, layout.shapes, layout.borders, strict=True):
+            around = border.around(shape)
+            self._buffers.append(flat[array][: int(np.prod(around))].reshape(around))
+        self._calls = [call for each in program.operations for call in self._bind(each)]
+
+    def run(self, images):
+        np.copyto(self._map(IMAGES, self._program.shape[1:]), images)
+        with one_blas_thread, no_grad():
+            for call in self._calls:
+                call()
+        by_output = {each.output: each.output_shape for each in self._program.operations}
+        return [self._map(number, by_output[number]).copy() for number in self._program.outputs]
+
+    def _map(self, number, shape):
+        """The array of a map, without border."""
+        place = self._program.layout.places[number]
+        border, buffer = self._program.layout.borders[place.buffer], self._buffers[place.buffer]
+        if len(shape) < 3:
+            return buffer
+        rows = slice(border.top, border.top + shape[0])
+        columns = slice(border.left, border.left + shape[1])
+        return buffer[:, rows, columns, place.first_channel : place.first_channel + shape[2]]
+
+    def _bind(self, operation):
+        """The calls of an operation."""
+        if isinstance(operation, Convolution):
+            yield from self._bind_convolution(operation)
+            return
+        target = self._map(operation.output, operation.output_shape)
+        shapes = zip(operation.sources, operation.input_shapes, strict=True)
+        sources = [self._map(source, shape) for source, shape in shapes]
+        module = operation.module
+        if isinstance(module, nn.Concat):
+            yield from _copies(sources, target)
+        elif isinstance(module, nn.Upsample) and module.mode == "nearest":
+            yield partial(_upsample, sources[0], target, module.factor)
+        else:
+            yield lambda: np.copyto(target, module(*map(Tensor, sources)).data)
+
+    def _bind_convolution(self, convolution):
+        program, layer = self._program, convolution.layer
+        way, needed = program.ways[convolution.output], program.borders[convolution.output]
+        source = self._map(convolution.source, convolution.input_shape)
+        if convolution.output in program.layout.padded:
+            padded = self._buffers[program.layout.padded[convolution.output]]
+            yield partial(_copy_into_border, source, padded, needed)
+            has = needed
+        else:
+            place = program.layout.places[convolution.source]
+            has, padded = program.layout.borders[place.buffer], self._buffers[place.buffer]
+            padded = padded[..., place.first_channel : place.first_channel + convolution.input_shape[2]]
+        padded = padded[:, has.top - needed.top :, has.left - needed.left :]
+        target = self._map(convolution.output, convolution.output_shape)
+        residual = None
+        if convolution.residual is not None:
+            residual = self._map(convolution.residual, convolution.output_shape)
+        weight, epilogue = program.weights[_weight_key(convolution, way)], program.epilogues[convolution.output]
+        if way.tile is None:
+            bound = WindowConvolution(padded, weight, layer.stride, target, epilogue, residual)
+        else:
+            bound = WinogradConvolution(padded, weight, way.tile, target, epilogue, residual)
+        yield partial(bound.by_weights if way.shared else bound.by_rows, way.at_once)
+
+
+def _copy_into_border(source, padded, border):
+    """The map into a buffer whose border is zero."""
+    _, height, width, _ = source.shape
+    np.copyto(padded[:, border.top : border.top + height, border.left : border.left + width], source)
+
+
+def _copies(sources, target):
+    """Calls that bring to a concatenation what is not there already."""
+    channel = 0
+    for source in sources:
+        part = target[..., channel : channel + source.shape[-1]]
+        channel += source.shape[-1]
+        if part.__array_interface__["data"] != source.__array_interface__["data"] or part.strides != source.strides:
+            yield partial(np.copyto, part, source)
+
+
+def _upsample(source, target, factor):
+    """Nearest neighbour, straight to where it shall be: each pixel to factor x factor places."""
+    for image in range(len(source)):
+
+        def part(rows, image=image):
+            for row in rows:
+                for u in range(factor):
+                    for v in range(factor):
+                        target[image, factor * row + u, v::factor] = source[image, row]
+
+        run_parts(part, split_evenly(range(source.shape[1]), target[image].size))
