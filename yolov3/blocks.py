@@ -52,4 +52,4 @@ class DarknetNetwork(nn.Module):
 
     def fuse(self, settings=None):
         """The network as it is now, made ready for speed (:func:`minidl.inference.fuse`); it cannot be trained."""
-        return fuse(self.eval(), settings)
+        return fuse(self, settings)

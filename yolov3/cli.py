@@ -104,6 +104,7 @@ def _add_val(commands):
     command.add_argument("--split", default="val", help="part of the data set (default val)")
     command.add_argument("--batch", type=_positive_integer, default=8, help="pictures per step (default 8)")
     _add_thresholds(command, EVALUATION_CONFIDENCE)
+    _add_low_memory(command)
     command.add_argument("--save-json", action="store_true", help="also write detections.json, boxes in pixels")
     _add_strict(command)
     _add_device(command)
@@ -118,6 +119,7 @@ def _add_detect(commands):
     _add_network(command)
     _add_thresholds(command, SHOWN_CONFIDENCE)
     _add_most_detections(command)
+    _add_low_memory(command)
     command.add_argument("--save-txt", action="store_true", help="also write labels/*.txt: class x y w h score")
     command.add_argument("--save-json", action="store_true", help="also write detections.json, boxes in pixels")
     _add_device(command)
@@ -131,6 +133,7 @@ def _add_video(commands):
     _add_network(command)
     _add_thresholds(command, SHOWN_CONFIDENCE)
     _add_most_detections(command)
+    _add_low_memory(command)
     rate_help = "frames per second of a folder of pictures (default 25), or to ask of a camera"
     command.add_argument("--fps", type=_positive_integer, help=rate_help)
     command.add_argument("--frames", type=_positive_integer, help="stop after so many frames (default: at the end)")
@@ -223,6 +226,11 @@ def _add_thresholds(command, confidence):
     command.add_argument("--conf-thres", type=_fraction, default=confidence, help=f"least score (default {confidence})")
     overlap_help = f"IoU above which NMS drops a box (default {NMS_IOU})"
     command.add_argument("--iou-thres", type=_fraction, default=NMS_IOU, help=overlap_help)
+
+
+def _add_low_memory(command):
+    memory_help = "without the weights that Winograd's way enlarges: less memory, more time"
+    command.add_argument("--low-memory", action="store_true", help=memory_help)
 
 
 def _add_most_detections(command):

@@ -1,6 +1,7 @@
 """Finding objects in pictures, from a file's path to boxes in its pixels."""
 
 import os
+from contextlib import closing
 from dataclasses import dataclass
 from glob import glob
 from pathlib import Path
@@ -11,9 +12,10 @@ from yolov3.boxes import xyxy_to_cxcywh
 from yolov3.data.files import pictures_in
 from yolov3.draw import draw_boxes, save_image
 from yolov3.errors import UserError
-from yolov3.image import letterbox, load_image
+from yolov3.image import Letterbox, letterbox, load_image
 from yolov3.loading import load_detector
 from yolov3.postprocess import MOST_DETECTIONS, find_objects
+from yolov3.prefetch import prefetch
 from yolov3.runs import write_json, write_text, writing
 from yolov3.thresholds import NMS_IOU, SHOWN_CONFIDENCE
 
@@ -30,6 +32,15 @@ class Detection:
     def as_json(self):
         """The detection as JSON values."""
         return {"class_id": self.class_id, "class": self.name, "score": self.score, "box_xyxy": list(self.box_xyxy)}
+
+
+@dataclass(frozen=True)
+class PreparedPicture:
+    """A picture (height, width, 3) uint8 with its letterboxed form (net_height, net_width, 3) float32 and its frame."""
+
+    image: np.ndarray
+    network_input: np.ndarray
+    frame: Letterbox
 
 
 class Detector:
@@ -62,11 +73,18 @@ class Detector:
 
     def __call__(self, picture):
         """The objects in one picture, given by its path or as an array (height, width, 3) uint8 RGB."""
+        return self.find(self.prepare(picture))
+
+    def prepare(self, picture):
+        """A picture, by its path or as an array, made ready for the network; any thread may do it."""
         image = _checked_image(picture) if isinstance(picture, np.ndarray) else load_image(picture)
         height, width = self.image_size
-        network_input, frame = letterbox(image, width, height)
+        return PreparedPicture(image, *letterbox(image, width, height))
+
+    def find(self, prepared):
+        """The objects in a prepared picture."""
         thresholds = self.confidence, self.iou_threshold, self.most_detections
-        (found,) = find_objects(self.model, network_input[None], [frame], *thresholds)
+        (found,) = find_objects(self.model, prepared.network_input[None], [prepared.frame], *thresholds)
         return as_detections(found, self.names)
 
 
@@ -119,22 +137,37 @@ def detect_files(detector, pictures, folder, save_txt=False, save_json=False, re
     ``save_txt``: per picture a YOLO label file, ``class x y w h score`` with fractions of the picture.
     ``save_json``: ``detections.json``, a list of detections (boxes in pixels) per picture.
     ``report`` is called with a line per picture.  A picture that cannot be read is reported and passed over; if none
-    can, nothing is written.  Returns ({path: [Detection]}, [messages about unreadable pictures]).
+    can, nothing is written.  After Ctrl-C all that was found so far is written.  UserError where a file cannot be
+    written.  Returns ({path: [Detection]}, [messages about unreadable pictures]).
     """
     results, problems = {}, []
     taken = set()
-    try:
-        for picture in pictures:
-            try:
-                image = load_image(picture)
-            except UserError as error:
-                problems.append(str(error))
-                report(f"skipped: {error}")
+
+    def prepare(picture):
+        try:
+            return picture, detector.prepare(picture)
+        except UserError as error:
+            return picture, error
+
+    def find_in(pictures):
+        for picture, prepared in pictures:
+            if isinstance(prepared, UserError):
+                problems.append(str(prepared))
+                report(f"skipped: {prepared}")
                 continue
-            results[str(picture)] = detections = detector(image)
-            _write_result(folder, _free_name(picture, taken), image, detections, save_txt)
+            results[str(picture)] = detections = detector.find(prepared)
+            yield _free_name(picture, taken), prepared.image, detections  # first, so that what is reported is written
             more = " (only the surest: --max-det shows more)" if len(detections) == detector.most_detections else ""
             report(f"{picture}: {_counts(detections)}{more}")
+
+    def write(found):
+        _write_result(folder, *found, save_txt)
+
+    # Three pictures at a time: one is being read, one is in the network (in this thread), one is being written.
+    try:
+        with closing(prefetch(prepare, pictures)) as read, closing(find_in(read)) as found:
+            for _ in prefetch(write, found):
+                pass
     finally:  # also where a person stops it: what was found so far is not lost
         if save_json and results:
             write_json(folder / "detections.json", {k: [each.as_json() for each in v] for k, v in results.items()})

@@ -4,6 +4,7 @@ Nothing is said in colour alone: every predicted box carries its class's name, a
 dashed where predicted ones are solid.
 """
 
+import zlib
 from functools import lru_cache
 from pathlib import Path
 
@@ -59,7 +60,8 @@ def draw_boxes(image, boxes_xyxy, labels, scores=None, names=None, truth_boxes_x
     boxes_xyxy, truth_boxes_xyxy = _checked_boxes(boxes_xyxy), _checked_boxes(truth_boxes_xyxy)
     image = np.stack([image] * 3, axis=2) if image.ndim == 2 else image
     factor = max(1, -(-smallest_side // min(image.shape[:2])))  # the quotient rounded up
-    canvas = Image.fromarray(np.repeat(np.repeat(image, factor, axis=0), factor, axis=1))
+    enlarged = image if factor == 1 else np.repeat(np.repeat(image, factor, axis=0), factor, axis=1)
+    canvas = Image.fromarray(enlarged)
     draw = ImageDraw.Draw(canvas)
     line_width = max(1, round(0.003 * (canvas.width + canvas.height)))
     # The surest box is drawn last: where boxes overlap it is the one to be seen whole.
@@ -113,7 +115,9 @@ def save_image(path, image):
     file_format = Image.registered_extensions().get(path.suffix.lower())
     if file_format not in Image.SAVE:
         raise UserError(f"{path}: pictures cannot be written as {path.suffix!r}: use .png or .jpg")
-    write_file(path, lambda file: Image.fromarray(image).save(file, format=file_format))
+    # A PNG in a third of the time: else Pillow searches for repetitions, which photographs hardly have.
+    options = {"compress_level": 1, "compress_type": zlib.Z_RLE} if file_format == "PNG" else {}
+    write_file(path, lambda file: Image.fromarray(image).save(file, format=file_format, **options))
 
 
 def _checked_boxes(boxes_xyxy):

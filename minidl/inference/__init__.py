@@ -5,7 +5,7 @@ convolution happens while its values are in the cache, maps are written where th
 and 3x3 convolutions take Winograd's way where that is shorter.
 """
 
-from minidl.inference.choice import FuseSettings
 from minidl.inference.network import FusedNetwork, fuse
+from minidl.kernels.cpu.choice import FuseSettings
 
 __all__ = ["FuseSettings", "FusedNetwork", "fuse"]

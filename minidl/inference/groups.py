@@ -40,10 +40,10 @@ class Convolution:
         weight, bias = self.layer.weight.data, self.layer.bias
         if self.norm is None:
             return weight, np.zeros(weight.shape[3], weight.dtype) if bias is None else bias.data
-        factor = self.norm.gamma.data / self.norm.rule.divisor(self.norm.running_variance.data.astype(np.float64))
+        factor = self.norm.gamma.data / self.norm.rule.divisor(self.norm.running_variance.data)
         mean = self.norm.running_mean.data - (0 if bias is None else bias.data)
         shift = self.norm.beta.data - mean * factor
-        return (weight * factor).astype(weight.dtype), shift.astype(weight.dtype)
+        return weight * factor, shift
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ class _Grouping:
         for number, node in enumerate(graph.nodes):
             if number in taken:
                 continue
-            if isinstance(node.module, nn.Conv2d):
+            if isinstance(node.module, nn.Conv2d) and _is_even(node.module):
                 self.operations.append(self._convolution(number, node, taken))
             else:
                 shapes = node.input_shapes
@@ -109,3 +109,8 @@ class _Grouping:
         reader = self.reader.get(number)
         alone = self.uses[number] == 1 and reader is not None and isinstance(self.nodes[reader].module, kind)
         return reader if alone else None
+
+
+def _is_even(layer):
+    """Whether stride and padding are numbers, the same down and across, and not pairs."""
+    return np.ndim(layer.stride) == np.ndim(layer.padding) == 0

@@ -23,7 +23,9 @@ class Border:
     right: int = 0
 
     def around(self, shape):
-        """The shape (batch, height, width, channels) with the border."""
+        """The shape (batch, height, width, channels) with the border; vectors (batch, channels) have none."""
+        if self == NO_BORDER:
+            return shape
         batch, height, width, channels = shape
         return batch, self.top + height + self.bottom, self.left + width + self.right, channels
 
@@ -96,7 +98,7 @@ class Layout:
                 if source in own:
                     self.places[source] = Place(buffer, channel)
                     own.remove(source)
-                channel += map_shapes[source][2]
+                channel += map_shapes[source][-1]
 
     def _has_border(self, number, border):
         if border == NO_BORDER:

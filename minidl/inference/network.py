@@ -1,17 +1,18 @@
 """The network that ``fuse`` makes: for each shape of images a list of calls on arrays that are there already."""
 
 import threading
+from copy import deepcopy
 from functools import partial
 
 import numpy as np
 
 from minidl import nn
-from minidl.inference.choice import FuseSettings, choose
 from minidl.inference.groups import Convolution, group
 from minidl.inference.layout import Border, Layout
+from minidl.kernels.cpu.choice import FuseSettings, choose
 from minidl.kernels.cpu.epilogue import Epilogue
 from minidl.kernels.cpu.fused_conv import WindowConvolution
-from minidl.kernels.cpu.parallel import one_blas_thread, run_parts, split_evenly
+from minidl.kernels.cpu.parallel import get_num_threads, one_blas_thread, run_parts, split_evenly
 from minidl.kernels.cpu.winograd import WinogradConvolution, padded_size, transform_kernel
 from minidl.nn.graph import IMAGES
 from minidl.tensor import Tensor, no_grad
@@ -25,20 +26,26 @@ def fuse(model, settings=None):
     return FusedNetwork(model, settings or FuseSettings())
 
 
+MOST_PROGRAMS = 8
+
+
 class FusedNetwork(nn.Module):
     """A network in evaluation mode, made ready for speed: called like the model, with equal results up to rounding.
 
-    For each shape of images that comes, it is laid out anew when that shape comes for the first time; weights in all
-    forms needed stay.  Several Python threads may call it at once: each gets buffers of its own.
+    It is laid out for a shape of images when that comes for the first time, and keeps the buffers of the last
+    MOST_PROGRAMS shapes; weights in all forms needed stay.  Several Python threads may call it at once: each gets
+    buffers of its own.
 
     There are no gradients.  Raises ValueError where the network is not made of layers (:func:`minidl.nn.trace`).
     """
 
     def __init__(self, model, settings):
-        self._model = (model,)  # in a tuple, so that its layers do not count as this network's
-        self._settings = settings
         self._weights = {}  # {_weight_key: array}
-        self._programs = {}  # {shape of the images: _Program}
+        frozen = deepcopy(model).eval()  # training the model does not change it
+        frozen.zero_grad()  # gradients would only take memory
+        # It is no attribute, so that its layers do not count as ours.
+        self._lay_out = partial(_Program, frozen, settings=settings, weights=self._weights)
+        self._programs = {}  # {(shape of the images, number of threads): _Program}
         self._lock = threading.Lock()
 
     def forward(self, images):
@@ -47,15 +54,19 @@ class FusedNetwork(nn.Module):
         return heads if program.returns_tuple else heads[0]
 
     def _program(self, shape):
+        key = shape, get_num_threads()
         with self._lock:
-            if shape not in self._programs:
-                self._programs[shape] = _Program(self._model[0], shape, self._settings, self._weights)
-            return self._programs[shape]
+            if key not in self._programs:
+                if len(self._programs) == MOST_PROGRAMS:
+                    del self._programs[next(iter(self._programs))]  # the oldest
+                self._programs[key] = self._lay_out(shape)
+            return self._programs[key]
 
     def memory(self):
         """Bytes of the weights in all their forms, and of the buffers: ``{"weights": ..., "buffers": ...}``."""
-        weights = sum(array.nbytes for array in self._weights.values())
-        return {"weights": weights, "buffers": sum(each.buffer_bytes() for each in self._programs.values())}
+        with self._lock:
+            weights = sum(array.nbytes for array in self._weights.values())
+            return {"weights": weights, "buffers": sum(each.buffer_bytes() for each in self._programs.values())}
 
     def ways(self, shape):
         """How each convolution goes for images of this shape: ``[(Convolution, Way)]``."""
@@ -66,11 +77,12 @@ class FusedNetwork(nn.Module):
 class _Program:
     """The operations for images of one shape, (batch, height, width, channels), and free workspaces for them."""
 
-    def __init__(self, model, shape, settings, weights):
+    def __init__(self, model, shape, *, settings, weights):
         graph = nn.trace(model, shape[1:])
         self.returns_tuple, self.outputs = graph.returns_tuple, graph.outputs
         self.operations, self.weights, self.shape = group(graph), weights, shape
         convolutions = [each for each in self.operations if isinstance(each, Convolution)]
+        self.dtype = convolutions[0].layer.weight.dtype if convolutions else np.dtype(np.float32)
         self.ways = {each.output: self._choose(each, settings) for each in convolutions}
         self.borders = {each.output: _border(each, self.ways[each.output]) for each in convolutions}
         self.layout = Layout(self.operations, self.outputs, shape, self.borders, settings)
@@ -97,9 +109,9 @@ class _Program:
         """The arrays that the network returns."""
         with self._lock:
             workspace = self._free.pop() if self._free else None
+            self._count += workspace is None
         if workspace is None:
             workspace = _Workspace(self)
-            self._count += 1
         try:
             return workspace.run(images)
         finally:
@@ -108,7 +120,7 @@ class _Program:
 
     def buffer_bytes(self):
         _, arrays = self.layout.assign()
-        return self._count * sum(4 * numbers for numbers, _ in arrays)
+        return self._count * sum(self.dtype.itemsize * numbers for numbers, _ in arrays)
 
 
 def _weight_key(convolution, way):
@@ -131,7 +143,7 @@ class _Workspace:
         self._program, layout = program, program.layout
         array_of, arrays = layout.assign()
         make = [np.empty if border is None else np.zeros for _, border in arrays]
-        flat = [create(numbers, np.float32) for create, (numbers, _) in zip(make, arrays, strict=True)]
+        flat = [create(numbers, program.dtype) for create, (numbers, _) in zip(make, arrays, strict=True)]
         self._buffers = []  # with their borders
         for array, shape, border in zip(array_of, layout.shapes, layout.borders, strict=True):
             around = border.around(shape)
@@ -143,18 +155,20 @@ class _Workspace:
         with one_blas_thread, no_grad():
             for call in self._calls:
                 call()
-        by_output = {each.output: each.output_shape for each in self._program.operations}
-        return [self._map(number, by_output[number]).copy() for number in self._program.outputs]
+        shapes = {each.output: each.output_shape for each in self._program.operations}
+        shapes[IMAGES] = self._program.shape[1:]
+        return [self._map(number, shapes[number]).copy() for number in self._program.outputs]
 
     def _map(self, number, shape):
-        """The array of a map, without border."""
+        """The array of a map, without border; or of a vector per image."""
         place = self._program.layout.places[number]
         border, buffer = self._program.layout.borders[place.buffer], self._buffers[place.buffer]
-        if len(shape) < 3:
-            return buffer
+        channels = slice(place.first_channel, place.first_channel + shape[-1])
+        if len(shape) == 1:
+            return buffer[:, channels]
         rows = slice(border.top, border.top + shape[0])
         columns = slice(border.left, border.left + shape[1])
-        return buffer[:, rows, columns, place.first_channel : place.first_channel + shape[2]]
+        return buffer[:, rows, columns, channels]
 
     def _bind(self, operation):
         """The calls of an operation."""
@@ -174,17 +188,15 @@ class _Workspace:
 
     def _bind_convolution(self, convolution):
         program, layer = self._program, convolution.layer
-        way, needed = program.ways[convolution.output], program.borders[convolution.output]
-        source = self._map(convolution.source, convolution.input_shape)
+        way = program.ways[convolution.output]
         if convolution.output in program.layout.padded:
+            source = self._map(convolution.source, convolution.input_shape)
             padded = self._buffers[program.layout.padded[convolution.output]]
-            yield partial(_copy_into_border, source, padded, needed)
-            has = needed
-        else:
+            yield partial(_copy_into_border, source, padded, program.borders[convolution.output])
+        else:  # its border is there already, above and left exactly the one needed
             place = program.layout.places[convolution.source]
-            has, padded = program.layout.borders[place.buffer], self._buffers[place.buffer]
+            padded = self._buffers[place.buffer]
             padded = padded[..., place.first_channel : place.first_channel + convolution.input_shape[2]]
-        padded = padded[:, has.top - needed.top :, has.left - needed.left :]
         target = self._map(convolution.output, convolution.output_shape)
         residual = None
         if convolution.residual is not None:

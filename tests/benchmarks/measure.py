@@ -1,37 +1,36 @@
 """Timing programs against one another, and what is printed and kept of it."""
 
 import argparse
-import os
-import platform
 import time
+from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import date
-from pathlib import Path
 from statistics import median
 
 from minidl import get_num_threads
-from tests.benchmarks.peers import OURS, PeerError, library, use_threads
+from tests.benchmarks.machine import busy_warning, header, matrix_product
+from tests.benchmarks.peers import OURS, PeerError, use_threads
 from yolov3.errors import UserError
 from yolov3.runs import write_json
 
 UNSTEADY = 1.25  # a median so many times the best: the machine was not ours alone
-BUSY = 0.7  # load average of the last minute before we start
-VERSIONS = {"NumPy": "numpy", "PyTorch": "torch", "ONNX Runtime": "onnxruntime", "OpenCV": "cv2"}
 
 
 @dataclass(frozen=True)
 class Case:
     """What was measured.
 
-    name: such as ``yolov3-416``; operations: of one run, multiplications and additions; seconds: ``{program: seconds
-    of every run}``, None for a program that is not installed; errors: ``{peer: largest relative difference of its
-    result from this project's}``.
+    name: such as ``yolov3-416``; operations: of one run, multiplications and additions as the textbook counts them;
+    seconds: ``{program: seconds of every run}``, None for a program that is not installed; errors: ``{program: largest
+    relative difference of its result from this project's}``; matrix_speed: operations per second of the machine's
+    matrix product; remarks: more lines for the table.
     """
 
     name: str
     operations: int
     seconds: dict
     errors: dict
+    matrix_speed: float
+    remarks: tuple = ()
 
     def medians(self):
         """``{program: median seconds}`` of the programs that ran."""
@@ -65,23 +64,41 @@ def interleave(programs, repeat):
     return seconds
 
 
+def compare(programs, repeat):
+    """(seconds as from :func:`interleave`, operations per second of the matrix product at its best).
+
+    The product takes its turns with the programs, so that it meets the machine in the same states.
+    """
+    operations, product = matrix_product()
+    seconds = interleave(programs | {product: product}, repeat)
+    return seconds, operations / min(seconds.pop(product))
+
+
 def table(case):
-    """The case as lines of text; ``ours / peer`` of the medians, and of the best times."""
+    """The case as lines of text; ``ours / peer`` of the medians, and of the best times.
+
+    ``of matrix`` is the share of the matrix product's speed.  It is above 100 % where a program gets by with fewer
+    operations than are counted, as by Winograd's way.
+    """
+    width = 2 + max(map(len, case.seconds))
     lines = [
-        f"{case.name}: {case.operations / 1e9:.2f} billion operations",
-        f"  {'program':<14}{'median s':>10}{'best s':>10}{'ours / peer':>13}{'of best':>9}{'Bn ops / s':>12}"
-        f"{'difference':>12}",
+        f"{case.name}: {case.operations / 1e9:.2f} billion operations; matrix product: {case.matrix_speed / 1e9:.0f} "
+        "billion a second",
+        f"  {'program':<{width}}{'median s':>10}{'best s':>10}{'ours / peer':>13}{'of best':>9}{'Bn ops / s':>12}"
+        f"{'of matrix':>11}{'difference':>12}",
     ]
     medians, bests = case.medians(), case.bests()
     ratio, best_ratio = ratios(medians), ratios(bests)
     for program, seconds in case.seconds.items():
         if seconds is None:
-            lines.append(f"  {program:<14}not installed")
+            lines.append(f"  {program:<{width}}not installed")
             continue
-        line = f"  {program:<14}{medians[program]:>10.4f}{bests[program]:>10.4f}"
+        speed = case.operations / medians[program]
+        line = f"  {program:<{width}}{medians[program]:>10.4f}{bests[program]:>10.4f}"
         line += f"{ratio[program]:>13.2f}{best_ratio[program]:>9.2f}" if program in ratio else " " * 22
-        line += f"{case.operations / 1e9 / medians[program]:>12.1f}"
+        line += f"{speed / 1e9:>12.1f}{speed / case.matrix_speed:>11.0%}"
         lines.append(line + (f"{case.errors[program]:>12.1e}" if program in case.errors else ""))
+    lines += [f"  {remark}" for remark in case.remarks]
     unsteady = [program for program in medians if medians[program] > UNSTEADY * bests[program]]
     if unsteady:
         lines.append(f"  unsteady, do not trust: {', '.join(unsteady)} (median above {UNSTEADY} times the best)")
@@ -93,56 +110,19 @@ def as_json(cases):
     return {case.name: {"seconds": case.medians(), "ratio": ratios(case.medians())} for case in cases}
 
 
-def busy_warning():
-    """A sentence if other programs seem to use the cores, else None; to be asked before anything is measured.
-
-    Taking turns does not help against it: threads that wait for one another by spinning, as PyTorch's do, lose many
-    times their time when one of them has no core, and threads that sleep lose little.
-    """
-    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
-    if load < BUSY:
-        return None
-    return f"The load average was {load:.1f} before the start: while other programs use the cores, ratios say nothing."
-
-
-def header():
-    """Machine, versions, threads and date in one line."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    modules = {title: library(name) for title, name in VERSIONS.items()}
-    versions = [f"{title} {module.__version__ if module else 'not installed'}" for title, module in modules.items()]
-    threads = f"{get_num_threads()} thread{'s' if get_num_threads() > 1 else ''}"
-    numpy_version, *others = versions
-    parts = [f"{_processor()}, {cores} cores", f"{numpy_version}, {_blas()}", *others, threads]
-    return "; ".join([*parts, date.today().isoformat()])
-
-
-def _blas():
-    """NumPy's matrix product: library, version, and the processor for which its kernels were written.
-
-    A library that does not know a new processor uses the kernels of an old one, at half the speed.
-    """
-    from threadpoolctl import threadpool_info
-
-    found = [each for each in threadpool_info() if each["user_api"] == "blas" and "numpy" in each["filepath"]]
-    names = [f"{each['internal_api']} {each['version']} ({each.get('architecture', '?')} kernels)" for each in found]
-    return f"its BLAS {', '.join(names) or 'unknown'}"
-
-
-def _processor():
-    """The processor's name, as well as it can be found out."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.is_file() else []
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()
-
-
 def argument_parser(description):
     """A parser with the options that all benchmarks share."""
     parser = argparse.ArgumentParser(description=description)
-    parser.add_argument("--repeat", type=positive_integer, default=10, help="timed runs per program (default 10)")
+    parser.add_argument("--repeat", type=positive_integer, default=10, help="timed runs of each (default 10)")
     parser.add_argument(
         "--threads", type=positive_integer, default=get_num_threads(), help="threads per program (default: all cores)"
     )
+    return parser
+
+
+def comparison_parser(description):
+    """A parser with the options of the benchmarks that compare programs."""
+    parser = argument_parser(description)
     parser.add_argument("--json", metavar="FILE", help="also write medians and ratios to this file")
     return parser
 
@@ -155,26 +135,34 @@ def positive_integer(text):
     return number
 
 
-def run(options, names, measure):
-    """Measure the cases ``names``, print their tables, and write the JSON file if there shall be one.
-
-    ``measure(name)`` returns a :class:`Case`.  Ends with one sentence and exit code 1 where that cannot be done.
-    """
+@contextmanager
+def ends_with_a_sentence():
+    """Turn what the user can understand without a traceback into one sentence and exit code 1."""
     try:
-        _run(options, names, measure)
+        yield
     except (PeerError, UserError) as error:
         raise SystemExit(str(error)) from error
 
 
-def _run(options, names, measure):
+def start(options):
+    """Set the threads, and say what the machine is and whether others use it."""
     warning = busy_warning()
     use_threads(options.threads)
     print(header(), flush=True)
     if warning:
         print(warning, flush=True)
-    cases = []
-    for name in names:
-        cases.append(measure(name))
-        print(f"\n{table(cases[-1])}", flush=True)
-    if options.json:
-        write_json(options.json, as_json(cases))
+
+
+def run(options, cases, measure):
+    """Measure the cases, print their tables, and write the JSON file if there shall be one.
+
+    ``measure(case)`` returns a :class:`Case` for each of ``cases``, whatever these are.
+    """
+    with ends_with_a_sentence():
+        start(options)
+        measured = []
+        for case in cases:
+            measured.append(measure(case))
+            print(f"\n{table(measured[-1])}", flush=True)
+        if options.json:
+            write_json(options.json, as_json(measured))

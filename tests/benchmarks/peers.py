@@ -8,6 +8,7 @@ import importlib
 import numpy as np
 
 from minidl import Tensor, get_num_threads, no_grad, one_blas_thread, set_num_threads
+from minidl.inference import FuseSettings
 from minidl.nn import BatchNorm
 from minidl.optim import Adam
 from yolov3.data.batches import Batch
@@ -16,6 +17,15 @@ from yolov3.onnx_export import INPUT, to_onnx
 
 OURS, PYTORCH, ONNX_RUNTIME, OPENCV = "this project", "PyTorch", "ONNX Runtime", "OpenCV"
 LIBRARIES = {PYTORCH: ("torch",), ONNX_RUNTIME: ("onnx", "onnxruntime"), OPENCV: ("onnx", "cv2")}
+# This project with a trick switched off: the settings of `fuse`, None for the network as it is trained.
+VARIANTS = {
+    "not fused": None,
+    "without Winograd": FuseSettings(winograd=()),
+    "without F(4x4)": FuseSettings(winograd=(2,)),
+    "without shared weights": FuseSettings(share_weights=False),
+    "without kept borders": FuseSettings(keep_borders=False),
+    "without joining in place": FuseSettings(join_in_place=False),
+}
 OUTPUT_TOLERANCE = 1e-4
 LOSS_TOLERANCE = GRADIENT_TOLERANCE = 1e-3
 LEARNING_RATE = 1e-3
@@ -68,13 +78,17 @@ def relative_error(ours, theirs):
     return float(np.abs(ours - theirs).max() / np.abs(ours).max())
 
 
-def inference_programs(model, images):
+def inference_programs(model, images, variants=()):
     """``{program: function or None where it is not installed}``; a function returns the heads in our layout.
 
-    images: (1, height, width, 3).
+    This project's is ``model.fuse()``, as ``yolov3 detect`` uses it; ``variants``, of :data:`VARIANTS`, come besides.
+    images: (batch, height, width, 3).
     """
-    programs = dict.fromkeys((OURS, *LIBRARIES))
-    programs[OURS] = _our_inference(model, images)
+    programs = dict.fromkeys((OURS, *variants, *LIBRARIES))
+    programs[OURS] = _our_inference(model.fuse(), images)
+    for variant in variants:
+        settings = VARIANTS[variant]
+        programs[variant] = _our_inference(model.eval() if settings is None else model.fuse(settings), images)
     if installed(PYTORCH):
         programs[PYTORCH] = _torch_inference(model, images)
     if installed(ONNX_RUNTIME) or installed(OPENCV):
@@ -88,12 +102,10 @@ def inference_programs(model, images):
     return programs
 
 
-def _our_inference(model, images):
-    model.eval()
-
+def _our_inference(network, images):
     def forward():
         with one_blas_thread, no_grad():
-            return [head.data for head in model(Tensor(images))]
+            return [head.data for head in network(Tensor(images))]
 
     return forward
 

@@ -10,7 +10,7 @@ import pytest
 
 from minidl import Tensor, get_num_threads
 from minidl.nn import BatchNorm
-from tests.benchmarks import inference, measure, peers, training
+from tests.benchmarks import inference, machine, measure, peers, training
 from tests.benchmarks.peers import LIBRARIES, ONNX_RUNTIME, OPENCV, OURS, PYTORCH
 from yolov3.data.batches import Batch
 from yolov3.loss import yolo_loss
@@ -145,34 +145,90 @@ def test_steps_change_the_numbers_as_pytorch_does():
                 np.testing.assert_allclose(getattr(module, name).data, theirs[f"{path}.{name}"], rtol=1e-5, atol=1e-8)
 
 
+@pytest.fixture
+def no_processes(monkeypatch):
+    """Measuring memory starts a process and takes seconds: here it only says what it was asked."""
+    asked = []
+
+    def growth(prepare, *arguments):
+        asked.append((prepare.__name__, *arguments))
+        return 3_000_000 * len(asked), {"weights": 2_000_000, "buffers": 1_000_000}
+
+    for script in (inference, training):
+        monkeypatch.setattr(script, "growth", growth)
+    return asked
+
+
 def test_the_inference_script_runs(tmp_path, capsys):
     file = tmp_path / "times.json"
     inference.main(["--models", "yolov3-nano", "--imgsz", "64", "--repeat", "1", "--json", str(file)])
     output = capsys.readouterr().out
-    assert "yolov3-nano-64: 0.03 billion operations" in output
+    assert "yolov3-nano-64: 0.03 billion operations; matrix product: " in output
+    assert "memory, this project: weights 2 MB, buffers 1 MB; the process's peak grows by " in output
     assert all(program in output for program in (OURS, *LIBRARIES))
     case = json.loads(file.read_text())["yolov3-nano-64"]
+    assert case.keys() == {"seconds", "ratio"}
     assert case["seconds"][OURS] > 0
     for peer, ratio in case["ratio"].items():
         assert ratio == pytest.approx(case["seconds"][OURS] / case["seconds"][peer])
     assert set(case["ratio"]) == {peer for peer in LIBRARIES if peers.installed(peer)}
 
 
-def test_the_training_script_runs(tmp_path, capsys):
+def test_batches_and_tricks_left_out(capsys, no_processes):
+    arguments = ["--models", "yolov3-nano", "--imgsz", "32", "64", "--batch", "2", "1", "--repeat", "1"]
+    inference.main([*arguments, "--ours", "not fused", "without Winograd"])
+    lines = capsys.readouterr().out.splitlines()
+    names = [line.split(":")[0] for line in lines if "billion operations" in line]
+    assert names == [f"yolov3-nano-{name}" for name in ("32-batch2", "32", "64-batch2", "64")]
+    for variant in ("not fused", "without Winograd"):
+        assert sum(line.startswith(f"  {variant} ") for line in lines) == 4
+    no_winograd = peers.VARIANTS["without Winograd"]
+    assert no_processes[:2] == [("fused_forward", "yolov3-nano", 2, 32, 1, each) for each in (None, no_winograd)]
+
+
+def test_the_default_cases(monkeypatch, tmp_path):
+    measured = []
+
+    def measure_model(name, side, batch, repeat, variants):
+        measured.append((name, side, batch, repeat, variants))
+        return measure.Case(inference.case_name(name, side, batch), 1, {OURS: [1.0]}, {}, matrix_speed=1.0)
+
+    monkeypatch.setattr(inference, "measure_model", measure_model)
+    inference.main(["--repeat", "1", "--json", str(tmp_path / "times.json")])
+    names = list(json.loads((tmp_path / "times.json").read_text()))
+    assert names == ["yolov3-416", "yolov3-tiny-416", "yolov3-608", "yolov3-416-batch8"]
+    assert measured[3] == ("yolov3", 416, 8, 1, ())
+
+
+@pytest.mark.parametrize("variant", peers.VARIANTS)
+def test_without_any_trick_the_heads_are_the_same(variant):
+    model = MODELS["concat"]()
+    peers.fill_with_numbers(model)
+    images = np.random.default_rng(3).random((2, 64, 96, 3), dtype=np.float32)
+    programs = peers.inference_programs(model, images, [variant])
+    errors = peers.check_inference({name: programs[name] for name in (OURS, variant)})
+    assert errors[variant] < 1e-5
+
+
+def test_the_training_script_runs(tmp_path, capsys, no_processes):
     file = tmp_path / "times.json"
     training.main(["--cases", "train-yolov3-nano-96x96", "--repeat", "1", "--json", str(file)])
-    assert "train-yolov3-nano-96x96" in capsys.readouterr().out
+    output = capsys.readouterr().out
+    assert "train-yolov3-nano-96x96" in output
     assert json.loads(file.read_text())["train-yolov3-nano-96x96"]["seconds"][OURS] > 0
+    assert no_processes[0] == ("training_steps", OURS, "yolov3-nano", (8, 96, 96), 3, 1)
+    if peers.installed(PYTORCH):
+        assert "peak memory: this project 3 MB, PyTorch 6 MB, ours / PyTorch 0.50" in output
 
 
-@pytest.mark.parametrize("script", ["inference.py", "training.py"])
+@pytest.mark.parametrize("script", ["inference.py", "training.py", "scaling.py", "layers.py"])
 def test_scripts_run_as_files_from_anywhere(script, tmp_path):
     command = [sys.executable, str(FOLDER / script), "--help"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
     assert "--threads" in done.stdout
 
 
-def test_programs_that_are_absent_are_listed(monkeypatch, capsys):
+def test_programs_that_are_absent_are_listed(monkeypatch, capsys, no_processes):
     for name in ("torch", "onnx", "onnxruntime", "cv2"):
         monkeypatch.setitem(sys.modules, name, None)  # importing it fails now
     inference.main(["--models", "yolov3-nano", "--imgsz", "32", "--repeat", "1"])
@@ -192,7 +248,7 @@ def test_programs_that_are_absent_are_listed(monkeypatch, capsys):
         ),
     ],
 )
-def test_wrong_arguments_end_with_a_sentence(arguments, sentence):
+def test_wrong_arguments_end_with_a_sentence(arguments, sentence, no_processes):
     with pytest.raises(SystemExit, match=sentence):
         inference.main(["--models", "yolov3-nano", "--repeat", "1", *arguments])
 
@@ -207,18 +263,32 @@ def test_programs_take_turns():
 
 def test_the_table_by_hand():
     case = measure.Case(
-        "case", 12_000_000_000, {OURS: [2.0, 4.0, 3.0], PYTORCH: [6.0, 6.0, 4.0], OPENCV: None}, {PYTORCH: 2e-6}
+        "case",
+        12_000_000_000,
+        {OURS: [2.0, 4.0, 3.0], PYTORCH: [6.0, 6.0, 4.0], OPENCV: None},
+        {PYTORCH: 2e-6},
+        matrix_speed=5e9,
+        remarks=("memory: none",),
     )
     assert measure.as_json([case]) == {"case": {"seconds": {OURS: 3.0, PYTORCH: 6.0}, "ratio": {PYTORCH: 0.5}}}
     lines = [" ".join(line.split()) for line in measure.table(case).splitlines()]
-    assert lines[0] == "case: 12.00 billion operations"
-    assert lines[2] == "this project 3.0000 2.0000 4.0"
-    assert lines[3] == "PyTorch 6.0000 4.0000 0.50 0.50 2.0 2.0e-06"
+    assert lines[0] == "case: 12.00 billion operations; matrix product: 5 billion a second"
+    assert lines[2] == "this project 3.0000 2.0000 4.0 80%"
+    assert lines[3] == "PyTorch 6.0000 4.0000 0.50 0.50 2.0 40% 2.0e-06"
     assert lines[4] == "OpenCV not installed"
+    assert lines[5] == "memory: none"
     assert "unsteady, do not trust: this project, PyTorch" in measure.table(case)
+
+
+def test_the_matrix_product_takes_turns_and_is_no_program(monkeypatch):
+    ticks = iter([0.0, 3.0, 10.0, 10.5, 20.0, 24.0, 30.0, 30.25])  # begin and end of each timed run
+    monkeypatch.setattr(measure.time, "perf_counter", lambda: next(ticks))
+    seconds, speed = measure.compare({OURS: lambda: None}, 2)
+    assert seconds == {OURS: [3.0, 4.0]}
+    assert speed == 2 * 1024**3 / 0.25
 
 
 @pytest.mark.parametrize(("load", "warned"), [(0.3, False), (3.0, True)])
 def test_a_busy_machine_is_told_of(monkeypatch, load, warned):
-    monkeypatch.setattr(measure.os, "getloadavg", lambda: (load, load, load), raising=False)
-    assert (measure.busy_warning() is not None) == warned
+    monkeypatch.setattr(machine.os, "getloadavg", lambda: (load, load, load), raising=False)
+    assert (machine.busy_warning() is not None) == warned

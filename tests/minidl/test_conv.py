@@ -7,6 +7,8 @@ from hypothesis import strategies as st
 
 from minidl import Tensor, get_num_threads, nn, ops, set_num_threads
 from minidl.kernels import cpu
+from minidl.kernels.cpu import choice
+from minidl.kernels.cpu import conv as conv_kernels
 from tests.minidl import naive
 from tests.minidl.harness import assert_close, check_operation, numbers
 
@@ -246,3 +248,49 @@ def test_one_channel_from_a_transposed_array():
     weight = numbers(3, 2, 1, 4, seed=1)
     y = ops.conv2d(Tensor(x), Tensor(weight), stride=(2, 1), padding=0)
     assert_close(y.data, naive.conv2d(x, weight, stride=(2, 1)), 1e-12)
+
+
+# ------------------------------------------------------------------------ large convolutions go Winograd's way
+
+
+@pytest.fixture
+def tiled(monkeypatch):
+    """Let every 3x3 convolution with stride 1 count as large, and note which tiles were used."""
+    used = []
+    original = conv_kernels.transform_kernel
+    monkeypatch.setattr(conv_kernels, "MANY_OPERATIONS", 1)
+    monkeypatch.setattr(choice, "WEIGHT_COST", 0)
+    monkeypatch.setattr(choice, "MOVE_COST", 0)
+
+    def noting(weight, size, at_once):
+        used.append(size)
+        return original(weight, size, at_once)
+
+    monkeypatch.setattr(conv_kernels, "transform_kernel", noting)
+    return used
+
+
+@pytest.mark.parametrize("padding", [0, 1, (2, 0)])
+@pytest.mark.parametrize("shape", [(2, 9, 14, 30), (1, 12, 12, 30)], ids=str)
+def test_tiles_give_the_same_values_and_gradients(tiled, shape, padding, device):
+    weight, vertical_horizontal = numbers(3, 3, 30, 40, seed=1), (padding,) * 2 if np.ndim(padding) == 0 else padding
+    x, bias = numbers(*shape), numbers(40, seed=2)
+    tensors = [Tensor(each, requires_grad=True) for each in (x, weight, bias)]
+    y = ops.conv2d(*tensors, padding=padding)
+    assert_close(y.data, naive.conv2d(x, weight, bias, (1, 1), vertical_horizontal), 1e-12)
+    cotangent = numbers(*y.shape, seed=3)
+    y.backward(cotangent)
+    assert len(tiled) == 2  # once forwards, once for the gradient of the input
+    wanted = naive.conv2d_gradients(x, weight, cotangent, (1, 1), vertical_horizontal)
+    for tensor, gradient in zip(tensors, wanted, strict=True):
+        assert_close(tensor.grad, gradient, 1e-11)
+
+
+def test_only_large_ones_and_only_where_it_is_allowed(monkeypatch):
+    large, small = ((3, 3, 64, 128), (8, 52, 52, 128)), ((3, 3, 64, 128), (1, 16, 16, 128))
+    assert conv_kernels._tile_size(large[0], (1, 1), large[1]) == 4
+    assert conv_kernels._tile_size(small[0], (1, 1), small[1]) is None
+    assert conv_kernels._tile_size(large[0], (2, 2), large[1]) is None
+    assert conv_kernels._tile_size((1, 1, 640, 1280), (1, 1), large[1]) is None
+    monkeypatch.setattr(conv_kernels, "TRAINING", choice.FuseSettings(winograd=()))
+    assert conv_kernels._tile_size(large[0], (1, 1), large[1]) is None

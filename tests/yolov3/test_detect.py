@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from PIL import Image
 from tests.hashing import hash_image
 from tests.yolov3.stub_networks import FixedBoxes, RedFinder, picture_with_red
 from yolov3 import Detection, Detector
+from yolov3 import detect as detect_module
 from yolov3.detect import detect_files, draw_detections, find_pictures
 from yolov3.errors import UserError
 from yolov3.image import load_image
@@ -318,3 +320,101 @@ def test_what_was_found_before_a_person_stopped_it_is_kept(pictures, tmp_path, c
     with pytest.raises(KeyboardInterrupt):
         detect_files(detector, found, tmp_path / "out", save_json=True, report=stop_after_two)
     assert list(json.loads((tmp_path / "out" / "detections.json").read_text())) == [str(path) for path in found[:2]]
+    assert sorted(os.listdir(tmp_path / "out")) == ["detections.json", "one.png", "two.png"]
+
+
+# --- reading ahead, writing afterwards ----------------------------------------------------------
+
+
+def without_threads(make, items):
+    """:func:`yolov3.prefetch.prefetch`, but all in one thread."""
+    for item in items:
+        yield make(item)
+
+
+def files_in(folder):
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_threads_change_nothing_but_the_time(pictures, tmp_path, checkpoint, monkeypatch):
+    Path("a/broken.png").write_text("no picture")
+    detector, found = Detector(checkpoint, confidence=0.006), find_pictures(["a", "b"])
+
+    def run(name):
+        lines = []
+        (tmp_path / name).mkdir()
+        results = detect_files(detector, found, tmp_path / name, save_txt=True, save_json=True, report=lines.append)
+        return results, lines, files_in(tmp_path / name)
+
+    threaded = run("threaded")
+    monkeypatch.setattr("yolov3.detect.prefetch", without_threads)
+    assert threaded == run("plain")
+    results, lines, files = threaded
+    assert [line.split(":")[0] for line in lines] == [
+        "skipped" if "broken" in str(each) else str(each) for each in found
+    ]
+    assert list(results[0]) == [str(each) for each in found if "broken" not in str(each)]
+    assert len(files) == 2 * (len(found) - 1) + 1
+
+
+def test_reading_and_writing_are_done_by_other_threads(pictures, tmp_path, checkpoint, monkeypatch):
+    doers = {}
+
+    def watch(name):
+        function = getattr(detect_module, name)
+
+        def call(*arguments):
+            doers.setdefault(name, set()).add(threading.current_thread())
+            return function(*arguments)
+
+        monkeypatch.setattr(detect_module, name, call)
+
+    for name in ("load_image", "letterbox", "find_objects", "draw_detections", "save_image"):
+        watch(name)
+    detect_files(Detector(checkpoint), find_pictures(["a", "b"]), tmp_path, report=lambda line: None)
+    assert doers["find_objects"] == {threading.current_thread()}
+    assert doers["load_image"] == doers["letterbox"]
+    assert doers["draw_detections"] == doers["save_image"]
+    assert len(doers["load_image"] | doers["save_image"] | doers["find_objects"]) == 3
+    assert not any(thread.is_alive() for thread in doers["load_image"] | doers["save_image"])
+
+
+def test_what_was_found_before_a_person_stopped_the_network_is_written(pictures, tmp_path, checkpoint, monkeypatch):
+    detector, found = Detector(checkpoint), find_pictures(["a", "b"])
+    (tmp_path / "out").mkdir()
+    lines, calls, find = [], [], detector.find
+
+    def stop_in_the_third(prepared):
+        calls.append(prepared)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return find(prepared)
+
+    monkeypatch.setattr(detector, "find", stop_in_the_third)
+    with pytest.raises(KeyboardInterrupt):
+        detect_files(detector, found, tmp_path / "out", save_txt=True, save_json=True, report=lines.append)
+    assert len(lines) == 2
+    names = ["detections.json", "labels/one.txt", "labels/two.txt", "one.png", "two.png"]
+    assert sorted(files_in(tmp_path / "out")) == [str(Path(name)) for name in names]
+    assert list(json.loads((tmp_path / "out" / "detections.json").read_text())) == [str(path) for path in found[:2]]
+    assert load_image(tmp_path / "out" / "two.png").shape == (40, 60, 3)
+
+
+def test_a_picture_that_cannot_be_written_is_an_error_in_one_sentence(pictures, tmp_path, checkpoint):
+    (tmp_path / "out" / "two.png").mkdir(parents=True)  # where the second picture should go
+    lines, found = [], find_pictures(["a", "b"])
+    with pytest.raises(UserError, match=r"two\.png cannot be written"):
+        detect_files(Detector(checkpoint), found, tmp_path / "out", save_json=True, report=lines.append)
+    assert [line.split(":")[0] for line in lines] == [str(path) for path in found[:2]]
+    assert (
+        {"detections.json", "one.png"} <= set(files_in(tmp_path / "out")) <= {"detections.json", "one.png", "[1].png"}
+    )
+    kept = list(json.loads((tmp_path / "out" / "detections.json").read_text()))
+    assert kept == [str(path) for path in found[: len(kept)]]
+    assert 2 <= len(kept) <= 3  # the next one has been found meanwhile
+
+
+def test_the_last_picture_that_cannot_be_written_is_an_error_as_well(pictures, tmp_path, checkpoint):
+    (tmp_path / "out" / "one.png").mkdir(parents=True)
+    with pytest.raises(UserError, match=r"one\.png cannot be written"):
+        detect_files(Detector(checkpoint), [Path("a/one.png")], tmp_path / "out", report=lambda line: None)

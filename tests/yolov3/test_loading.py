@@ -228,6 +228,18 @@ def test_detect_by_preset_name_and_with_another_rule(tiny, photo, succeeds, tmp_
     assert not np.array_equal(*boxes)
 
 
+def test_low_memory_finds_the_same(files, photo, succeeds, tmp_path):
+    folder, _ = files
+    network = ("--cfg", folder / "model.cfg", "--weights", folder / "model.weights", "--conf-thres", 0.1)
+    found = []
+    for name, options in (("fast", ()), ("small", ("--low-memory",))):
+        succeeds("detect", *network, *options, "--save-json", "--project", tmp_path, "--name", name, photo)
+        (boxes,) = json.loads((tmp_path / name / "detections.json").read_text()).values()
+        found.append([(each["class_id"], *each["box_xyxy"], each["score"]) for each in boxes])
+    np.testing.assert_allclose(*found, rtol=1e-4, atol=1e-3)
+    assert found[0]
+
+
 def test_the_commands_refuse_in_one_sentence(files, checkpoint, photo, refused, in_tmp_path):
     folder, _ = files
     weights = ("--weights", folder / "model.weights")

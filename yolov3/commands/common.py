@@ -18,6 +18,13 @@ def open_data(source, split, strict, names=None):
     return dataset
 
 
+def speed(options):
+    """How the network is to be made fast, as the command line says."""
+    from minidl.inference import FuseSettings
+
+    return FuseSettings(winograd=()) if options.low_memory else FuseSettings()
+
+
 def _some(names, most=5):
     """The first few names as text."""
     return ", ".join(names[:most]) + (", ..." if len(names) > most else "")

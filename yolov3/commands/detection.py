@@ -2,7 +2,7 @@
 
 import sys
 
-from yolov3.commands.common import network_options, open_data
+from yolov3.commands.common import network_options, open_data, speed
 from yolov3.errors import UserError
 from yolov3.progress import progress_bar
 from yolov3.runs import new_run_folder, run_folder, write_json
@@ -20,7 +20,7 @@ def val(options):
     folder = new_run_folder(options.project, options.name)
     with progress_bar(len(dataset), "picture") as bar:
         evaluation = evaluate(
-            loaded.model,
+            loaded.model.fuse(speed(options)),
             dataset,
             loaded.image_size,
             options.batch,
@@ -55,6 +55,7 @@ def make_detector(options):
         confidence=options.conf_thres,
         iou_threshold=options.iou_thres,
         most_detections=options.max_det,
+        speed=speed(options),
         **network_options(options),
     )
 

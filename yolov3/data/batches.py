@@ -3,7 +3,6 @@
 A data set is anything with ``len()``, ``load_image(i)`` (a uint8 picture) and ``records[i]`` (its boxes).
 """
 
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +10,7 @@ import numpy as np
 from yolov3.data.augment import NONE, augment
 from yolov3.errors import UserError
 from yolov3.image import letterbox
+from yolov3.prefetch import prefetch
 
 
 @dataclass(frozen=True)
@@ -61,8 +61,8 @@ class TrainingBatches:
 
         From step ``clean_from`` of this epoch on pictures are only letterboxed (None: never).  Chance
         depends on (seed, epoch, step, place in the batch) alone, so a run that was interrupted goes
-        on with its next epoch as if it had not been.  One thread in the background prepares the next
-        batch meanwhile; its errors are raised here, and it ends with the loop, however the loop ends.
+        on with its next epoch as if it had not been.  The next batch is prepared meanwhile, in a thread
+        (:func:`yolov3.prefetch.prefetch`).
         """
         order = self._order(epoch)
 
@@ -71,13 +71,7 @@ class TrainingBatches:
             indices = order[step * self.batch_size : (step + 1) * self.batch_size]
             return self._make_batch(epoch, step, indices, NONE if clean else self.augmentation)
 
-        with ThreadPoolExecutor(max_workers=1, thread_name_prefix="next-batch") as background:
-            upcoming = background.submit(make, 0)
-            for step in range(len(self)):
-                batch = upcoming.result()
-                if step + 1 < len(self):
-                    upcoming = background.submit(make, step + 1)
-                yield batch
+        yield from prefetch(make, range(len(self)))
 
     def _order(self, epoch):
         """The picture indices of an epoch, one batch after another."""
@@ -125,10 +119,13 @@ def evaluation_batches(dataset, image_size, batch_size):
     """Yield every picture of a data set once, in order, letterboxed: ``(images, frames)``.
 
     ``images`` (batch, height, width, 3) float32, the last batch maybe smaller; ``frames`` a list of the
-    pictures' :class:`yolov3.image.Letterbox`.
+    pictures' :class:`yolov3.image.Letterbox`.  The next batch is prepared meanwhile, in a thread.
     """
     height, width = image_size
-    for start in range(0, len(dataset), batch_size):
+
+    def make(start):
         indices = range(start, min(start + batch_size, len(dataset)))
         inputs, frames = zip(*(letterbox(dataset.load_image(index), width, height) for index in indices), strict=True)
-        yield np.stack(inputs), list(frames)
+        return np.stack(inputs), list(frames)
+
+    yield from prefetch(make, range(0, len(dataset), batch_size))

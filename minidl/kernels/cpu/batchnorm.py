@@ -13,15 +13,17 @@ Source: Ioffe and Szegedy 2015, Algorithm 1; spec 3.2; notes C1.
 import numpy as np
 
 from minidl.kernels.cpu.activation import leaky_grad_into, leaky_in_place
-from minidl.kernels.cpu.parallel import one_blas_thread, scratch
+from minidl.kernels.cpu.parallel import run_parts, scratch, split_evenly
 from minidl.kernels.cpu.rows import chunks, sum_rows, wide_rows
+
+MANY_NUMBERS = 1 << 19  # from so many per thread on, two threads are faster than one
 
 
 class _WideView:
     """The arrays of one call as wide rows, the chunks to go over them, and what is repeated along them.
 
-    One thread does it all: each step on a chunk takes some ten microseconds, and two Python threads would lose more
-    than that in handing Python's lock to each other.
+    Small arrays are one thread's: each step on a chunk takes some ten microseconds, and two Python threads would lose
+    more than that in handing Python's lock to each other.
     """
 
     def __init__(self, shape):
@@ -29,6 +31,26 @@ class _WideView:
         self.count = int(np.prod(shape[:-1]))  # N, the values per channel
         self.together = wide_rows(self.count, self.channels)
         self.chunks = chunks(self.count // self.together, self.together * self.channels)
+        self.parts = split_evenly(self.chunks, self.count * self.channels, MANY_NUMBERS)
+
+    def each(self, function):
+        """Call ``function(chunk)`` for every chunk."""
+
+        def part(own):
+            for chunk in own:
+                function(chunk)
+
+        run_parts(part, self.parts)
+
+    def total(self, function):
+        """The sums of what ``function(chunk)`` returns for every chunk, a tuple of vectors, folded to channels."""
+
+        def part(own):
+            sums = [function(chunk) for chunk in own]
+            return [sum(vectors) for vectors in zip(*sums, strict=True)]
+
+        sums = zip(*run_parts(part, self.parts), strict=True)
+        return tuple(self.fold(sum(vectors)) for vectors in sums)
 
     def rows(self, array):
         return np.ascontiguousarray(array).reshape(-1, self.together * self.channels)
@@ -51,15 +73,15 @@ def batchnorm_train(x, gamma, beta, rule, slope):
     """
     view = _WideView(x.shape)
     rows, y = view.rows(x), np.empty(x.shape, x.dtype)
-    with one_blas_thread:
-        mean = view.fold(sum(sum_rows(rows[chunk]) for chunk in view.chunks)) / view.count
-        wide_mean = view.repeat(mean, x.dtype)
-        squares = 0
-        for chunk in view.chunks:
-            centred = _centred(rows[chunk], wide_mean)
-            np.multiply(centred, centred, out=centred)
-            squares += sum_rows(centred)
-    variance = view.fold(squares) / view.count
+    mean = view.total(lambda chunk: (sum_rows(rows[chunk]),))[0] / view.count
+    wide_mean = view.repeat(mean, x.dtype)
+
+    def squares(chunk):
+        centred = _centred(rows[chunk], wide_mean)
+        np.multiply(centred, centred, out=centred)
+        return (sum_rows(centred),)
+
+    variance = view.total(squares)[0] / view.count
     scale = gamma / rule.divisor(_batch_variance(variance, view.count, rule))
     _normalise(view, rows, mean, scale, beta, slope, y)
     return y, mean, variance
@@ -85,28 +107,30 @@ def batchnorm_train_grad(grad, x, y, gamma, mean, variance, rule, slope):
     rows_x, rows_y, rows_grad = view.rows(x), view.rows(y), view.rows(grad)
     wide_mean = view.repeat(mean, x.dtype)
     dx = np.empty(rows_x.shape, x.dtype)
-    sum_d = sum_dc = 0
-    with one_blas_thread:
-        for chunk in view.chunks:
-            leaky_grad_into(rows_grad[chunk], rows_y[chunk], slope, dx[chunk])  # d, kept for the second pass
-            centred = _centred(rows_x[chunk], wide_mean)
-            np.multiply(centred, dx[chunk], out=centred)
-            sum_d += sum_rows(dx[chunk])
-            sum_dc += sum_rows(centred)
-    sum_d, sum_dc = view.fold(sum_d), view.fold(sum_dc)
+
+    def sums(chunk):
+        leaky_grad_into(rows_grad[chunk], rows_y[chunk], slope, dx[chunk])  # d, kept for the second pass
+        centred = _centred(rows_x[chunk], wide_mean)
+        np.multiply(centred, dx[chunk], out=centred)
+        return sum_rows(dx[chunk]), sum_rows(centred)
+
+    sum_d, sum_dc = view.total(sums)
     variance = _batch_variance(variance, view.count, rule)
     inner = variance + rule.backward_epsilon  # s^2
     scale = gamma / inner**0.5
     wide_scale = view.repeat(scale, x.dtype)
-    wide_slope = view.repeat(-scale * sum_dc / (inner * view.count), x.dtype)
-    wide_shift = view.repeat(-scale * sum_d / view.count, x.dtype)
+    slope_of_x = -scale * sum_dc / (inner * view.count)
+    wide_slope = view.repeat(slope_of_x, x.dtype)
+    wide_shift = view.repeat(-scale * sum_d / view.count - slope_of_x * mean, x.dtype)
 
-    for chunk in view.chunks:
-        centred = _centred(rows_x[chunk], wide_mean)
-        np.multiply(centred, wide_slope, out=centred)
+    def combine(chunk):  # scale * d + slope * (x - mean) + shift
+        scaled = scratch("scaled", rows_x[chunk].size, x.dtype).reshape(rows_x[chunk].shape)
+        np.multiply(rows_x[chunk], wide_slope, out=scaled)
+        np.add(scaled, wide_shift, out=scaled)
         np.multiply(dx[chunk], wide_scale, out=dx[chunk])
-        np.add(dx[chunk], centred, out=dx[chunk])
-        np.add(dx[chunk], wide_shift, out=dx[chunk])
+        np.add(dx[chunk], scaled, out=dx[chunk])
+
+    view.each(combine)
     return dx.reshape(x.shape), sum_dc / rule.divisor(variance), sum_d
 
 
@@ -117,16 +141,16 @@ def batchnorm_eval_grad(grad, x, y, gamma, mean, variance, rule, slope):
     divisor = rule.divisor(variance)
     wide_mean, wide_scale = view.repeat(mean, x.dtype), view.repeat(gamma / divisor, x.dtype)
     dx = np.empty(rows_x.shape, x.dtype)
-    sum_d = sum_dc = 0
-    with one_blas_thread:
-        for chunk in view.chunks:
-            leaky_grad_into(rows_grad[chunk], rows_y[chunk], slope, dx[chunk])  # d
-            centred = _centred(rows_x[chunk], wide_mean)
-            np.multiply(centred, dx[chunk], out=centred)
-            sum_d += sum_rows(dx[chunk])
-            sum_dc += sum_rows(centred)
-            np.multiply(dx[chunk], wide_scale, out=dx[chunk])
-    sum_d, sum_dc = view.fold(sum_d), view.fold(sum_dc)
+
+    def sums(chunk):
+        leaky_grad_into(rows_grad[chunk], rows_y[chunk], slope, dx[chunk])  # d
+        centred = _centred(rows_x[chunk], wide_mean)
+        np.multiply(centred, dx[chunk], out=centred)
+        both = sum_rows(dx[chunk]), sum_rows(centred)
+        np.multiply(dx[chunk], wide_scale, out=dx[chunk])
+        return both
+
+    sum_d, sum_dc = view.total(sums)
     return dx.reshape(x.shape), sum_dc / divisor, sum_d
 
 
@@ -136,18 +160,18 @@ def _batch_variance(variance, count, rule):
 
 
 def _normalise(view, rows, mean, scale, beta, slope, y):
-    """``y = leaky((x - mean) * scale + beta)``, a chunk at a time."""
-    dtype = y.dtype
-    wide_mean, wide_scale, wide_beta = (view.repeat(vector, dtype) for vector in (mean, scale, beta))
+    """``y = leaky((x - mean) * scale + beta) = leaky(x * scale + shift)``, a chunk at a time."""
+    wide_scale, wide_shift = view.repeat(scale, y.dtype), view.repeat(beta - mean * scale, y.dtype)
     rows_y = view.rows(y)
 
-    for chunk in view.chunks:
+    def normalise(chunk):
         out = rows_y[chunk]
-        np.subtract(rows[chunk], wide_mean, out=out)
-        np.multiply(out, wide_scale, out=out)
-        np.add(out, wide_beta, out=out)
+        np.multiply(rows[chunk], wide_scale, out=out)
+        np.add(out, wide_shift, out=out)
         if slope != 1:
             leaky_in_place(out, slope, out)
+
+    view.each(normalise)
 
 
 def _centred(rows, wide_mean):

@@ -14,8 +14,11 @@ Document Processing"; the output size is that of the notes' layer table (B2).
 
 import numpy as np
 
+from minidl.kernels.cpu.choice import FuseSettings, choose
+from minidl.kernels.cpu.epilogue import Epilogue
 from minidl.kernels.cpu.parallel import run_parts, scratch, split_evenly
 from minidl.kernels.cpu.rows import sum_rows
+from minidl.kernels.cpu.winograd import WinogradConvolution, padded_size, transform_kernel
 from minidl.kernels.shapes import conv_output_size
 
 # Layers with at most so many weights per kernel position compute several neighbouring pixels at once.
@@ -25,6 +28,12 @@ PIXELS_AT_ONCE = 4
 BLOCK_SIZE = 1 << 18
 
 
+# From so many operations on, a 3x3 convolution with stride 1 may go Winograd's way; with other settings, such as
+# FuseSettings(winograd=()), it never does.  The numbers differ by rounding.
+MANY_OPERATIONS = 1_000_000_000
+TRAINING = FuseSettings()
+
+
 def conv2d(x, weight, bias, stride, padding):
     """The convolution above, plus ``bias`` (out_channels,) unless it is None.
 
@@ -32,9 +41,8 @@ def conv2d(x, weight, bias, stride, padding):
     (batch, height, width, in_channels) -> (batch, out_height, out_width, out_channels).
     """
     size = conv_output_size(x.shape[1:3], weight.shape[:2], stride, padding)
-    x = zero_pad(x, *padding)  # (batch, height + 2 * pad, width + 2 * pad, in_channels)
     y = np.empty((x.shape[0], *size, weight.shape[3]), x.dtype)
-    _correlate(x, weight, stride, y)
+    _correlate(x, (padding[0], padding[0], padding[1], padding[1]), weight, stride, y)
     if bias is not None:
         y += bias
     return y
@@ -91,8 +99,8 @@ def conv2d_grad_input(grad, weight, image_size, stride, padding):
     for vertical in _phases(image_size[0], weight.shape[0], stride[0], padding[0], grad.shape[1]):
         for horizontal in _phases(image_size[1], weight.shape[1], stride[1], padding[1], grad.shape[2]):
             taps = weight[vertical.taps, horizontal.taps].transpose(0, 1, 3, 2)  # (u, v, out_channels, in_channels)
-            source = _pad_or_crop(grad, vertical.before, vertical.after, horizontal.before, horizontal.after)
-            _correlate(source, taps, (1, 1), dx[:, vertical.rows, horizontal.rows])
+            frame = (vertical.before, vertical.after, horizontal.before, horizontal.after)
+            _correlate(grad, frame, taps, (1, 1), dx[:, vertical.rows, horizontal.rows])
     return dx
 
 
@@ -131,8 +139,39 @@ def _pad_or_crop(x, top, bottom, left, right):
     return padded
 
 
-def _correlate(x, weight, stride, y):
-    """Fill ``y`` with the convolution of ``x``, which is padded already and contiguous."""
+def _correlate(x, frame, weight, stride, y):
+    """Fill ``y`` with the convolution of ``x`` in a frame of zeros (top, bottom, left, right)."""
+    tile = _tile_size(weight.shape, stride, y.shape)
+    if tile is None:
+        _by_window_matrix(_pad_or_crop(x, *frame), weight, stride, y)
+    else:
+        _by_tiles(x, frame, weight, tile, y)
+
+
+def _tile_size(weight_shape, stride, output_shape):
+    """The tiles of Winograd's way for a large 3x3 convolution with stride 1, where they pay; else None.
+
+    Here the kernel is new in every step, so its transform counts as well (:func:`minidl.kernels.cpu.choice.choose`).
+    """
+    operations = 2 * int(np.prod(weight_shape)) * int(np.prod(output_shape[:3]))
+    if weight_shape[:2] != (3, 3) or stride != (1, 1) or operations < MANY_OPERATIONS:
+        return None
+    return choose(weight_shape, 1, 1, output_shape, TRAINING).tile
+
+
+def _by_tiles(x, frame, weight, tile, y):
+    """The convolution in Winograd's way (:mod:`minidl.kernels.cpu.winograd`)."""
+    way = choose(weight.shape, 1, 1, y.shape, TRAINING)
+    height, width = padded_size(y.shape[1:3], tile)
+    top, left = frame[0], frame[2]
+    x = _pad_or_crop(x, top, height - top - x.shape[1], left, width - left - x.shape[2])
+    kernel = transform_kernel(np.ascontiguousarray(weight), tile, way.filters_at_once)
+    convolution = WinogradConvolution(x, kernel, tile, y, Epilogue(np.zeros(y.shape[3], y.dtype)))
+    (convolution.by_weights if way.shared else convolution.by_rows)(way.at_once)
+
+
+def _by_window_matrix(x, weight, stride, y):
+    """The convolution of ``x``, which is padded already and contiguous, by the window matrix."""
     together = pixels_at_once(weight.shape, y.shape[2])
     if together > 1 and y.flags.c_contiguous:
         weight, stride = _widen_weight(weight, together, stride[1]), (stride[0], stride[1] * together)

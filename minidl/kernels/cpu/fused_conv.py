@@ -33,7 +33,8 @@ class WindowConvolution:
         else:
             shape, steps = (*shape, width, channels), (*steps, column, channel)
         self.windows = np.lib.stride_tricks.as_strided(x, shape, steps, writeable=False)
-        self.is_matrix = height == width == 1 and row == target.shape[2] * column and stride == 1
+        pixels_at_equal_distance = row == target.shape[2] * column and image == target.shape[1] * row
+        self.is_matrix = height == width == stride == 1 and pixels_at_equal_distance
 
     def by_rows(self, block_size):
         """Each thread multiplies its own blocks, of about ``block_size`` numbers of the window matrix.

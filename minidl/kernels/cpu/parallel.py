@@ -49,23 +49,23 @@ class _Worker:
     """
 
     def __init__(self):
-        self._begin, self._end = threading.Lock(), threading.Lock()
+        self._begin = threading.Lock()
         self._begin.acquire()
-        self._end.acquire()
         threading.Thread(target=self._work, name="minidl", daemon=True).start()
 
     def start(self, function, part):
         """Let it call ``function(part)``, with the caller's ``np.errstate``."""
-        self._task = copy_context(), function, part
+        self._outcome, self._end = None, threading.Lock()
+        self._end.acquire()
+        self._task = copy_context(), function, part, self._end
         self._begin.release()
 
     def wait(self):
         """What the call returned.  Raises what it raised; Ctrl-C is raised when the call has ended, too."""
         interrupt = None
-        while True:
+        while self._outcome is None:  # Ctrl-C may come before or after the lock has been got: the lock cannot tell
             try:
                 self._end.acquire()
-                break
             except KeyboardInterrupt as pressed:
                 interrupt = pressed
         result, error, self._outcome = *self._outcome, None
@@ -76,13 +76,14 @@ class _Worker:
     def _work(self):
         while True:
             self._begin.acquire()
-            context, function, part = self._task
+            (context, function, part, end), self._task = self._task, None
             try:
-                self._outcome = context.run(function, part), None
+                outcome = context.run(function, part), None
             except BaseException as error:  # whatever it is, it belongs to the caller
-                self._outcome = None, error
-            self._task = context = function = part = None
-            self._end.release()
+                outcome = None, error
+            context = function = part = None  # what the caller lets go of shall not live on here
+            self._outcome, outcome = outcome, None  # from now on the caller may give the next task
+            end.release()
 
 
 def _idle_worker():

@@ -8,7 +8,7 @@ many pixels side by side, the same array is added to the vector repeated as ofte
 import numpy as np
 
 WIDE = 512  # numbers in a wide row, about
-CHUNK = 1 << 16  # numbers in a chunk, about: 256 KiB of float32
+CHUNK = 1 << 18  # numbers in a chunk, about: 1 MiB of float32
 
 
 def wide_rows(count, channels):

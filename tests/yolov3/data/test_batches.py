@@ -173,7 +173,7 @@ def test_decoded_pictures_are_kept_up_to_the_limit():
 
 
 def preparing_threads():
-    return [thread for thread in threading.enumerate() if thread.name.startswith("next-batch")]
+    return [thread for thread in threading.enumerate() if thread.name.startswith("prefetch")]
 
 
 def test_the_next_batch_is_prepared_in_one_thread_that_ends_with_the_loop():
@@ -226,3 +226,22 @@ def test_evaluation_batches_show_every_picture_once_in_order():
             expected, expected_frame = letterbox(hash_image(40 + index, 30, index), 48, 32)
             np.testing.assert_array_equal(image, expected)
             assert dataclasses.astuple(frame) == dataclasses.astuple(expected_frame)
+
+
+def test_the_next_evaluation_batch_is_prepared_in_a_thread_that_ends_with_the_loop():
+    dataset, threads = Pictures(7), set()
+    load_image = dataset.load_image
+    dataset.load_image = lambda index: (threads.add(threading.current_thread()), load_image(index))[1]
+    for _ in evaluation_batches(dataset, (32, 32), 2):
+        assert len(preparing_threads()) == 1
+        if len(dataset.loads) > 4:
+            break
+    assert preparing_threads() == []
+    assert len(threads) == 1
+    assert threading.current_thread() not in threads
+
+
+def test_a_broken_picture_ends_the_evaluation_by_name():
+    with pytest.raises(UserError, match=r"picture-4\.jpg"):
+        list(evaluation_batches(Pictures(6, broken=[4]), (32, 32), 2))
+    assert preparing_threads() == []

@@ -25,7 +25,7 @@ SMALL_PRODUCT = 1_000_000
 FILTERS_AT_ONCE = (64, 32)  # of which the first that makes a small product is taken
 
 TILE_NUMBERS = 1_250_000  # of transformed tiles and products at once in one thread
-SHARED_TILES = 61
+SHARED_TILES = 61  # at once where threads share the kernels: products of 256 channels are then still small
 FEW_NUMBERS = 1 << 21  # a window matrix of up to so many numbers is shared by all threads ...
 MANY_WEIGHTS = 1 << 15  # ... where the weights are at least so many
 MANY_KERNELS = 1 << 17  # pairs of channels from which on threads share transformed kernels and not tiles
@@ -43,12 +43,18 @@ class FuseSettings:
     share_weights: threads share the weights of a layer, where those are many, in place of the map
     keep_borders: a map that only convolutions with padding read is kept with zeros around it
     join_in_place: maps that are concatenated are written side by side at once
+
+    Raises ValueError for other sizes of tiles than 2 and 4.
     """
 
     winograd: tuple = (2, 4)
     share_weights: bool = True
     keep_borders: bool = True
     join_in_place: bool = True
+
+    def __post_init__(self):
+        if not set(self.winograd) <= {2, 4}:
+            raise ValueError(f"winograd: the sizes of tiles must be 2 or 4, or () for none, not {self.winograd}")
 
 
 @dataclass(frozen=True)
@@ -89,11 +95,11 @@ def _winograd_cost(tile, channels, filters, output_shape):
 
 
 def _winograd_way(tile, channels, filters, output_shape, settings):
-    rows, columns = tile_counts(output_shape[1:3], tile)
-    rows *= output_shape[0]
+    tile_rows, columns = tile_counts(output_shape[1:3], tile)
+    rows = output_shape[0] * tile_rows  # of tiles, through all images
     shared = settings.share_weights and channels * filters >= MANY_KERNELS
     most = SHARED_TILES if shared else TILE_NUMBERS // ((tile + 2) ** 2 * (channels + filters))
-    most = min(most, SMALL_PRODUCT // (channels * FILTERS_AT_ONCE[-1]))
+    most = max(1, min(most, SMALL_PRODUCT // (channels * FILTERS_AT_ONCE[-1])))
     # So many spans that every thread gets as many as the others.
     threads = 1 if shared else get_num_threads()
     spans = threads * max(1, -(-rows * columns // (threads * most)))
