@@ -60,6 +60,7 @@ class DetectionNetwork(DarknetNetwork):
             convolution.bias.data.reshape(len(group), -1)[:, 4] = OBJECTNESS_BIAS
 
     def fuse(self, settings=None):
+        """As :meth:`yolov3.blocks.DarknetNetwork.fuse`, and still a detector."""
         return FusedDetector(self, super().fuse(settings))
 
 

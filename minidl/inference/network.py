@@ -12,7 +12,8 @@ from minidl.inference.layout import Border, Layout
 from minidl.kernels.cpu.choice import FuseSettings, choose
 from minidl.kernels.cpu.epilogue import Epilogue
 from minidl.kernels.cpu.fused_conv import WindowConvolution
-from minidl.kernels.cpu.parallel import get_num_threads, one_blas_thread, run_parts, split_evenly
+from minidl.kernels.cpu.parallel import get_num_threads, one_blas_thread
+from minidl.kernels.cpu.upsample import upsample_nearest_into
 from minidl.kernels.cpu.winograd import WinogradConvolution, padded_size, transform_kernel
 from minidl.nn.graph import IMAGES
 from minidl.tensor import Tensor, no_grad
@@ -182,7 +183,7 @@ class _Workspace:
         if isinstance(module, nn.Concat):
             yield from _copies(sources, target)
         elif isinstance(module, nn.Upsample) and module.mode == "nearest":
-            yield partial(_upsample, sources[0], target, module.factor)
+            yield partial(upsample_nearest_into, sources[0], module.factor, target)
         else:
             yield lambda: np.copyto(target, module(*map(Tensor, sources)).data)
 
@@ -223,16 +224,3 @@ def _copies(sources, target):
         channel += source.shape[-1]
         if part.__array_interface__["data"] != source.__array_interface__["data"] or part.strides != source.strides:
             yield partial(np.copyto, part, source)
-
-
-def _upsample(source, target, factor):
-    """Nearest neighbour, straight to where it shall be: each pixel to factor x factor places."""
-    for image in range(len(source)):
-
-        def part(rows, image=image):
-            for row in rows:
-                for u in range(factor):
-                    for v in range(factor):
-                        target[image, factor * row + u, v::factor] = source[image, row]
-
-        run_parts(part, split_evenly(range(source.shape[1]), target[image].size))

@@ -26,9 +26,9 @@ def pictures(*shape, seed=7):
 
 
 def outputs_of(network, images):
-    """The arrays that a network returns for images, without gradients."""
+    """The arrays that a network returns for images, in evaluation mode and without gradients."""
     with no_grad():
-        outputs = network(Tensor(images))
+        outputs = network.eval()(Tensor(images))
     return [each.data for each in (outputs if isinstance(outputs, tuple) else (outputs,))]
 
 

@@ -5,15 +5,8 @@ import pytest
 
 from minidl import Tensor
 from minidl.inference import FusedNetwork, FuseSettings
-from tests.yolov3.darknet.random_networks import (
-    CLASSIFIER,
-    DETECTOR,
-    configured,
-    conv,
-    outputs_of,
-    pictures,
-    randomised,
-)
+from tests.minidl.small_networks import outputs_of, pictures, randomised
+from tests.yolov3.darknet.random_networks import CLASSIFIER, DETECTOR, configured, conv
 from yolov3.backbones import PlainStage, ResNetClassifier
 from yolov3.blocks import DarknetNetwork
 from yolov3.darknet import kinds

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from minidl import nn
-from tests.yolov3.darknet.random_networks import outputs_of, pictures, randomised
+from tests.minidl.small_networks import outputs_of, pictures, randomised
 from tests.yolov3.local_server import answering
 from yolov3 import Detector
 from yolov3.checkpoint import load_checkpoint

@@ -8,15 +8,8 @@ import numpy as np
 import pytest
 
 from minidl import nn
-from tests.yolov3.darknet.random_networks import (
-    CLASSIFIER,
-    DETECTOR,
-    configured,
-    conv,
-    outputs_of,
-    pictures,
-    randomised,
-)
+from tests.minidl.small_networks import outputs_of, pictures, randomised
+from tests.yolov3.darknet.random_networks import CLASSIFIER, DETECTOR, configured, conv
 from yolov3.backbones import Darknet19Classifier, ResNetClassifier
 from yolov3.blocks import ConvBlock
 from yolov3.darknet import kinds

@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from minidl.kernels.cpu.parallel import run_parts, split_evenly
+
 
 def upsample_nearest(x, factor):
     """``y[i, j] = x[i // factor, j // factor]`` (spec 3.5).
@@ -9,9 +11,22 @@ def upsample_nearest(x, factor):
     (batch, height, width, channels) -> (batch, height * factor, width * factor, channels).
     """
     batch, height, width, channels = x.shape
-    y = np.empty((batch, height, factor, width, factor, channels), x.dtype)
-    y[...] = x[:, :, None, :, None, :]
-    return y.reshape(batch, height * factor, width * factor, channels)
+    y = np.empty((batch, height * factor, width * factor, channels), x.dtype)
+    upsample_nearest_into(x, factor, y)
+    return y
+
+
+def upsample_nearest_into(x, factor, y):
+    """:func:`upsample_nearest`, written to ``y``, which may be a slice of a larger map."""
+    rows = [(image, row) for image in range(x.shape[0]) for row in range(x.shape[1])]
+
+    def part(own):
+        for image, row in own:
+            # (factor, width, factor, channels): each pixel to factor x factor places
+            places = y[image, factor * row : factor * (row + 1)].reshape(factor, x.shape[2], factor, x.shape[3])
+            places[...] = x[image, row][None, :, None]
+
+    run_parts(part, split_evenly(rows, y.size))
 
 
 def upsample_nearest_grad(grad, factor):

@@ -1,8 +1,6 @@
-"""Networks for the tests of the original's files: parameters that show every mistake, and small networks by hand."""
+"""Networks for the tests of the original's files: small ones by hand, with random numbers."""
 
-import numpy as np
-
-from minidl import Tensor, nn, no_grad
+from tests.minidl.small_networks import randomised
 from yolov3.darknet import kinds
 from yolov3.darknet.network import ConfiguredNetwork
 from yolov3.darknet.plan import make_plan
@@ -14,36 +12,9 @@ def conv(filters, size=3, stride=1, batch_normalize=True, activation="leaky", pa
     return kinds.Convolutional(filters, size, stride, padding, batch_normalize, activation)
 
 
-def randomised(model, seed=0):
-    """The network with random biases and running statistics in place of zeros and ones; in evaluation mode."""
-    rng = np.random.default_rng(seed)
-    for _, module in model.named_modules():
-        if isinstance(module, nn.BatchNorm):
-            channels = module.gamma.size
-            module.gamma.data = rng.uniform(0.8, 1.2, channels).astype(np.float32)
-            module.beta.data = rng.uniform(-0.2, 0.2, channels).astype(np.float32)
-            module.running_mean.data = rng.uniform(-0.2, 0.2, channels).astype(np.float32)
-            module.running_variance.data = rng.uniform(0.6, 1.4, channels).astype(np.float32)
-        elif getattr(module, "bias", None) is not None:
-            module.bias.data = rng.uniform(-0.2, 0.2, module.bias.size).astype(np.float32)
-    return model.eval()
-
-
 def configured(kind_list, input_shape=(32, 32, 3), seed=0):
     """A random :class:`ConfiguredNetwork` of these kinds."""
     return randomised(ConfiguredNetwork(make_plan(kind_list, input_shape), seed), seed)
-
-
-def outputs_of(model, images):
-    """The arrays that a network returns for images, in evaluation mode."""
-    with no_grad():
-        outputs = model.eval()(Tensor(images))
-    return [each.data for each in (outputs if isinstance(outputs, tuple) else (outputs,))]
-
-
-def pictures(*shape, seed=7):
-    """Random images (batch, height, width, 3), float32 in [0, 1]."""
-    return np.random.default_rng(seed).random(shape, np.float32)
 
 
 # Every kind of layer that gives numbers, on a 32x32 picture; comments give the output's shape.

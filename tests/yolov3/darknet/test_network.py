@@ -9,15 +9,8 @@ from minidl import Tensor, nn, no_grad
 from minidl.gradcheck import gradcheck
 from minidl.nn.module import observe
 from tests.minidl import naive
-from tests.yolov3.darknet.random_networks import (
-    CLASSIFIER,
-    DETECTOR,
-    configured,
-    conv,
-    outputs_of,
-    pictures,
-    randomised,
-)
+from tests.minidl.small_networks import outputs_of, pictures, randomised
+from tests.yolov3.darknet.random_networks import CLASSIFIER, DETECTOR, configured, conv
 from yolov3.backbones import BACKBONES
 from yolov3.darknet import kinds
 from yolov3.darknet.cfg import builtin_cfg, read_cfg

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from minidl import nn
-from tests.yolov3.darknet.random_networks import outputs_of, pictures, randomised
+from tests.minidl.small_networks import outputs_of, pictures, randomised
 from tests.yolov3.golden_network import relative_error
 from yolov3.darknet import kinds
 from yolov3.darknet.cfg import BUILTIN, builtin_cfg, format_cfg, read_cfg

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from minidl import nn, ops
-from tests.yolov3.darknet.random_networks import DETECTOR, configured, outputs_of, pictures, randomised
+from tests.minidl.small_networks import outputs_of, pictures, randomised
+from tests.yolov3.darknet.random_networks import DETECTOR, configured
 from yolov3.backbones import BACKBONES
 from yolov3.blocks import ConvBlock
 from yolov3.darknet import kinds

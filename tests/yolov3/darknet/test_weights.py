@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from minidl import nn
 from tests.hashing import parameter_dict
-from tests.yolov3.darknet.random_networks import CLASSIFIER, DETECTOR, configured, conv, outputs_of, pictures
+from tests.minidl.small_networks import outputs_of, pictures
+from tests.yolov3.darknet.random_networks import CLASSIFIER, DETECTOR, configured, conv
 from tests.yolov3.golden_network import load_table, relative_error
 from yolov3.darknet.kinds import Connected
 from yolov3.darknet.network import ConfiguredNetwork
