@@ -233,7 +233,7 @@ def test_wrong_arguments_are_refused_in_one_sentence(arguments, message):
 
 
 def test_four_pixels_at_once_where_the_weights_are_few():
-    from minidl.kernels.cpu.conv import pixels_at_once
+    from minidl.kernels.cpu.wide import pixels_at_once
 
     assert pixels_at_once((3, 3, 3, 8), 96) == 4
     assert pixels_at_once((3, 3, 3, 8), 97) == 1  # four do not divide it

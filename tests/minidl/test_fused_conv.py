@@ -8,6 +8,7 @@ import pytest
 from minidl import get_num_threads, set_num_threads
 from minidl.kernels.cpu.epilogue import Epilogue
 from minidl.kernels.cpu.fused_conv import WindowConvolution
+from minidl.kernels.cpu.wide import pixels_at_once
 from tests.minidl import naive
 from tests.minidl.harness import TOLERANCES, assert_close, numbers
 
@@ -59,6 +60,26 @@ def test_kernels_and_strides(size, padding, stride, dtype):
     rounded = (numbers(2, 8, 9, 3), numbers(size, size, 3, 5, seed=1))
     x, weight = (each.astype(np.float32).astype(np.float64) for each in rounded)
     check(x, padded(x.astype(dtype), padding, more=2), weight, stride, padding, dtype=dtype)
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("size", [2, 3, 5])
+@pytest.mark.parametrize("way", WAYS)
+def test_several_pixels_at_once_where_channels_are_few(way, size, stride, threads):
+    width = 8 * stride + size - stride  # eight windows
+    x, weight, bias = numbers(2, 9, width, 3), numbers(size, size, 3, 5, seed=1), numbers(5, seed=2)
+    wanted = naive.leaky_relu(naive.conv2d(x, weight, bias, (stride, stride), (0, 0)), 0.1)
+    batch, height, eight, filters = wanted.shape
+    assert pixels_at_once(weight.shape, eight) > 1
+    larger = np.full((batch, height + 2, eight, filters), np.nan)  # only rows may lie apart
+    target = larger[:, 1 : 1 + height]
+    for block_size in BLOCK_SIZES:
+        bound = WindowConvolution(padded(x, 0, more=1), weight, stride, target, Epilogue(bias, 0.1))
+        assert bound.target.shape[2] < eight
+        getattr(bound, way)(block_size)
+        assert_close(target, wanted, TOLERANCES[np.float64], f"{way}({block_size})")
+        target[...] = np.nan
+        assert np.isnan(larger).all(), "it wrote beside its target"
 
 
 @pytest.mark.parametrize("batch", [1, 3])

@@ -10,6 +10,8 @@ a second pass: ``mean(x^2) - mean(x)^2`` would save it, and lose all digits wher
 Source: Ioffe and Szegedy 2015, Algorithm 1; spec 3.2; notes C1.
 """
 
+from math import prod
+
 import numpy as np
 
 from minidl.kernels.cpu.activation import leaky_grad_into, leaky_in_place
@@ -28,7 +30,7 @@ class _WideView:
 
     def __init__(self, shape):
         self.channels = shape[-1]
-        self.count = int(np.prod(shape[:-1]))  # N, the values per channel
+        self.count = prod(shape[:-1])  # N, the values per channel
         self.together = wide_rows(self.count, self.channels)
         self.chunks = chunks(self.count // self.together, self.together * self.channels)
         self.parts = split_evenly(self.chunks, self.count * self.channels, MANY_NUMBERS)

@@ -12,20 +12,23 @@ out_channels).  Source: Chellapilla et al. 2006, "High Performance Convolutional
 Document Processing"; the output size is that of the notes' layer table (B2).
 """
 
+from math import prod
+
 import numpy as np
 
 from minidl.kernels.cpu.choice import FuseSettings, choose
 from minidl.kernels.cpu.epilogue import Epilogue
-from minidl.kernels.cpu.parallel import run_parts, scratch, split_evenly
+from minidl.kernels.cpu.parallel import get_num_threads, run_parts, scratch, split_evenly
 from minidl.kernels.cpu.rows import sum_rows
+from minidl.kernels.cpu.wide import join_pixels, narrow_weight, pixels_at_once, widen_weight
 from minidl.kernels.cpu.winograd import WinogradConvolution, padded_size, transform_kernel
 from minidl.kernels.shapes import conv_output_size
 
-# Layers with at most so many weights per kernel position compute several neighbouring pixels at once.
-FEW_WEIGHTS = 48
-PIXELS_AT_ONCE = 4
 # Numbers in one block of the window matrix: 1 MiB of float32, so that it is still in the cache when multiplied.
 BLOCK_SIZE = 1 << 18
+# Windows in one block at least, where the weight's gradient is computed: each block's product is as large as the weight
+# and is added to the others', which must not take as long as the product itself.
+WINDOWS_AT_LEAST = 1024
 
 
 # From so many operations on, a 3x3 convolution with stride 1 may go Winograd's way; with other settings, such as
@@ -64,22 +67,31 @@ def conv2d_grad_weight(x, grad, kernel_size, stride, padding):
     shape = (*kernel_size, x.shape[3], grad.shape[3])
     together = pixels_at_once(shape, grad.shape[2])
     if together > 1:
-        wide_grad = _join_pixels(grad, together)
+        wide_grad = join_pixels(grad, together)
         wide_size = (kernel_size[0], kernel_size[1] + (together - 1) * stride[1])
         wide = conv2d_grad_weight(x, wide_grad, wide_size, (stride[0], stride[1] * together), (0, 0))
-        return _narrow_weight(wide, shape, together, stride[1])
+        return narrow_weight(wide, shape, together, stride[1])
     windows = _window_view(x, kernel_size, stride, grad.shape[1:3])
     columns = windows[0, 0, 0].size
     filters = grad.shape[3]
 
     def part(blocks):
-        total = np.zeros((columns, filters), grad.dtype)
+        total = np.empty((columns, filters), grad.dtype)
+        product = total  # the first one; the others come to a buffer that is used again
         for block in blocks:
-            total += _window_matrix(windows[block]).T @ grad[block].reshape(-1, filters)
+            np.matmul(_window_matrix(windows[block]).T, grad[block].reshape(-1, filters), out=product)
+            if product is not total:
+                total += product
+            product = scratch("product", total.size, total.dtype).reshape(total.shape)
         return total
 
-    parts = run_parts(part, split_evenly(_blocks(windows), windows.size))
-    return sum(parts[1:], parts[0]).reshape(shape)
+    blocks = _blocks(windows, max(BLOCK_SIZE, WINDOWS_AT_LEAST * columns))
+    if not blocks:  # not one image
+        return np.zeros(shape, grad.dtype)
+    total, *others = run_parts(part, split_evenly(blocks, windows.size))
+    for other in others:
+        total += other
+    return total.reshape(shape)
 
 
 def conv2d_grad_input(grad, weight, image_size, stride, padding):
@@ -153,7 +165,7 @@ def _tile_size(weight_shape, stride, output_shape):
 
     Here the kernel is new in every step, so its transform counts as well (:func:`minidl.kernels.cpu.choice.choose`).
     """
-    operations = 2 * int(np.prod(weight_shape)) * int(np.prod(output_shape[:3]))
+    operations = 2 * prod(weight_shape) * prod(output_shape[:3])
     if weight_shape[:2] != (3, 3) or stride != (1, 1) or operations < MANY_OPERATIONS:
         return None
     return choose(weight_shape, 1, 1, output_shape, TRAINING).tile
@@ -165,7 +177,7 @@ def _by_tiles(x, frame, weight, tile, y):
     height, width = padded_size(y.shape[1:3], tile)
     top, left = frame[0], frame[2]
     x = _pad_or_crop(x, top, height - top - x.shape[1], left, width - left - x.shape[2])
-    kernel = transform_kernel(np.ascontiguousarray(weight), tile, way.filters_at_once)
+    kernel = transform_kernel(weight, tile, way.filters_at_once)
     convolution = WinogradConvolution(x, kernel, tile, y, Epilogue(np.zeros(y.shape[3], y.dtype)))
     (convolution.by_weights if way.shared else convolution.by_rows)(way.at_once)
 
@@ -174,8 +186,8 @@ def _by_window_matrix(x, weight, stride, y):
     """The convolution of ``x``, which is padded already and contiguous, by the window matrix."""
     together = pixels_at_once(weight.shape, y.shape[2])
     if together > 1 and y.flags.c_contiguous:
-        weight, stride = _widen_weight(weight, together, stride[1]), (stride[0], stride[1] * together)
-        y = _join_pixels(y, together)
+        weight, stride = widen_weight(weight, together, stride[1]), (stride[0], stride[1] * together)
+        y = join_pixels(y, together)
     flat_weight = np.ascontiguousarray(weight).reshape(-1, weight.shape[3])
     windows = _window_view(x, weight.shape[:2], stride, y.shape[1:3])
 
@@ -189,43 +201,7 @@ def _by_window_matrix(x, weight, stride, y):
                 values = scratch("values", target.size, y.dtype).reshape(len(matrix), -1)
                 target[...] = np.matmul(matrix, flat_weight, out=values).reshape(target.shape)
 
-    run_parts(part, split_evenly(_blocks(windows), windows.size))
-
-
-def pixels_at_once(weight_shape, out_width):
-    """How many neighbouring output pixels one row of the window matrix shall serve; 1 for most layers.
-
-    With few channels on both sides, such as 3 -> 8 in a first layer, the matrix product is too narrow to be fast.
-    Neighbouring windows overlap, so a window of ``kernel_width + 3 * stride`` columns serves four pixels; the weight
-    becomes a wider one with four times the outputs, each a copy of the weight moved by ``stride`` columns, with
-    zeros around it.  The product does up to twice the arithmetic, at more than twice the speed, on a smaller matrix.
-    """
-    _, kernel_width, channels, filters = weight_shape
-    worthwhile = kernel_width > 1 and channels * filters <= FEW_WEIGHTS and out_width % PIXELS_AT_ONCE == 0
-    return PIXELS_AT_ONCE if worthwhile else 1
-
-
-def _join_pixels(y, together):
-    """Neighbouring pixels as one with more channels: (n, h, w, o) -> (n, h, w / together, together * o), a view."""
-    batch, height, width, filters = y.shape
-    return y.reshape(batch, height, width // together, together * filters)
-
-
-def _widen_weight(weight, together, stride):
-    """-> (kernel_height, kernel_width + (together - 1) * stride, channels, together * filters)."""
-    kernel_height, kernel_width, channels, filters = weight.shape
-    width = kernel_width + (together - 1) * stride
-    wide = np.zeros((kernel_height, width, channels, together, filters), weight.dtype)
-    for pixel in range(together):
-        wide[:, pixel * stride : pixel * stride + kernel_width, :, pixel] = weight
-    return wide.reshape(kernel_height, width, channels, together * filters)
-
-
-def _narrow_weight(wide, shape, together, stride):
-    """The gradient of the weight from that of the wide one: each weight collects from its copies."""
-    _, kernel_width, _, filters = shape
-    copies = wide.reshape(*wide.shape[:3], together, filters)
-    return sum(copies[:, pixel * stride : pixel * stride + kernel_width, :, pixel] for pixel in range(together))
+    run_parts(part, split_evenly(_blocks(windows, BLOCK_SIZE), windows.size))
 
 
 def _window_view(x, kernel_size, stride, output_size):
@@ -240,18 +216,20 @@ def _window_view(x, kernel_size, stride, output_size):
     batch_step = x.shape[1] * row_step
     shape = (x.shape[0], *output_size, kernel_size[0], kernel_size[1] * x.shape[3])
     steps = (batch_step, row_step * stride[0], column_step * stride[1], row_step, channel_step)
-    return np.lib.stride_tricks.as_strided(x, shape, steps, writeable=False)
+    return np.ndarray(shape, x.dtype, x, 0, steps)  # as_strided() takes ten times as long
 
 
-def _blocks(windows):
-    """Index pairs (images, rows) that cut the windows into blocks of about BLOCK_SIZE numbers."""
+def _blocks(windows, block_size):
+    """Index pairs (images, rows) that cut the windows into blocks of about ``block_size`` numbers."""
     images, rows = windows.shape[:2]
-    row_size = max(1, windows[0, 0].size)
-    if row_size * rows <= BLOCK_SIZE:
-        step = max(1, BLOCK_SIZE // (row_size * rows))
-        step = min(step, max(1, -(-images // 2)))  # at least two blocks, where there are two images
+    row_size = max(1, prod(windows.shape[2:]))
+    if row_size * rows <= block_size:
+        # Every thread gets as many blocks as the others, where there are enough images.
+        threads = get_num_threads()
+        rounds = -(-images * row_size * rows // (threads * block_size))
+        step = max(1, -(-images // (threads * max(1, rounds))))
         return [(slice(image, image + step), slice(None)) for image in range(0, images, step)]
-    step = max(1, BLOCK_SIZE // row_size)
+    step = max(1, block_size // row_size)
     return [
         (slice(image, image + 1), slice(row, row + step)) for image in range(images) for row in range(0, rows, step)
     ]

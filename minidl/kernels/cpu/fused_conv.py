@@ -4,10 +4,14 @@ The same arithmetic as :mod:`minidl.kernels.cpu.conv`; but the input comes padde
 and bias, leaky ReLU and residual are applied to each block while it is in the cache.
 """
 
+from dataclasses import replace
+from math import prod
+
 import numpy as np
 
 from minidl.kernels.cpu.epilogue import add_bias, store
 from minidl.kernels.cpu.parallel import run_parts, scratch, split_evenly
+from minidl.kernels.cpu.wide import join_pixels, pixels_at_once, widen_weight
 
 
 class WindowConvolution:
@@ -23,11 +27,16 @@ class WindowConvolution:
     """
 
     def __init__(self, x, weight, stride, target, epilogue, residual=None):
+        side_by_side = target.strides[2] == target.shape[3] * target.itemsize  # the target's pixels
+        together = pixels_at_once(weight.shape, target.shape[2]) if residual is None and side_by_side else 1
+        if together > 1:
+            weight, target = widen_weight(weight, together, stride), join_pixels(target, together)
+            epilogue = replace(epilogue, bias=np.tile(epilogue.bias, together))
         self.weight = weight.reshape(-1, weight.shape[3])
         self.target, self.epilogue, self.residual = target, epilogue, residual
         height, width, channels = weight.shape[:3]
         image, row, column, channel = x.strides
-        shape, steps = (*target.shape[:3], height), (image, stride * row, stride * column, row)
+        shape, steps = (*target.shape[:3], height), (image, stride * row, together * stride * column, row)
         if column == channels * channel:  # neighbouring pixels of a window are one run of numbers
             shape, steps = (*shape, width * channels), (*steps, channel)
         else:
@@ -80,7 +89,7 @@ class WindowConvolution:
     def _matrix(self, block, name):
         """One row per window of a block: (pixels, numbers of a window)."""
         windows = self.windows[block]
-        pixels = int(np.prod(windows.shape[:3]))
+        pixels = prod(windows.shape[:3])
         if self.is_matrix:  # pixels one after the other, at equal distances: no copy
             steps = (self.windows.strides[2], self.windows.strides[-1])
             return np.lib.stride_tricks.as_strided(windows, (pixels, windows.shape[-1]), steps, writeable=False)
@@ -102,7 +111,7 @@ class WindowConvolution:
                 np.copyto(target[place], windows[place])
 
         run_parts(part, split_evenly(rows, windows.size))
-        return matrix.reshape(int(np.prod(windows.shape[:3])), -1)
+        return matrix.reshape(prod(windows.shape[:3]), -1)
 
     def _blocks(self, block_size):
         """(images, rows) of about so many numbers: whole images, or rows of one."""

@@ -80,10 +80,17 @@ def transform_kernel(weight, size, at_once):
     """
     channels, filters = weight.shape[2:]
     matrix = _kronecker(tile(size).kernel_transform, weight.dtype)  # (places, 9)
-    chunks = np.zeros((-(-filters // at_once), len(matrix), channels, at_once), weight.dtype)
-    for index, chunk in enumerate(chunks):
-        own = weight[..., index * at_once : (index + 1) * at_once]
-        chunk[..., : own.shape[3]] = (matrix @ own.reshape(9, -1)).reshape(-1, *own.shape[2:])
+    chunks = np.empty((-(-filters // at_once), len(matrix), channels, at_once), weight.dtype)
+
+    def part(numbers):
+        own = scratch("kernels", 9 * channels * at_once, weight.dtype).reshape(3, 3, channels, at_once)
+        for number in numbers:
+            some = weight[..., number * at_once : (number + 1) * at_once]
+            own[..., : some.shape[3]] = some
+            own[..., some.shape[3] :] = 0
+            np.matmul(matrix, own.reshape(9, -1), out=chunks[number].reshape(len(matrix), -1))
+
+    run_parts(part, split_evenly(range(len(chunks)), chunks.size))
     return chunks
 
 
