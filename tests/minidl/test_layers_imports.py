@@ -20,6 +20,7 @@ RANKS = {
     "minidl.gradcheck": 3,
     "minidl.serialize": 3,
     "minidl.schedules": 3,
+    "minidl.loss_scale": 3,
     "minidl.inference": 3.5,
     "minidl": 4,
     "yolov3": 5,  # boxes, anchors, decoding, drawing and all else that is not named below

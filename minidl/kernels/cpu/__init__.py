@@ -4,7 +4,20 @@ from minidl.kernels.cpu.activation import leaky_relu, leaky_relu_grad
 from minidl.kernels.cpu.batchnorm import batchnorm_eval, batchnorm_eval_grad, batchnorm_train, batchnorm_train_grad
 from minidl.kernels.cpu.concat import concat, concat_grad
 from minidl.kernels.cpu.conv import conv2d, conv2d_grad_bias, conv2d_grad_input, conv2d_grad_weight
+from minidl.kernels.cpu.elementwise import add, sigmoid, sigmoid_grad, weighted_sum
+from minidl.kernels.cpu.linear import linear, linear_grad_input, linear_grad_weight
+from minidl.kernels.cpu.losses import (
+    bce_with_logits,
+    bce_with_logits_grad,
+    cross_entropy,
+    cross_entropy_grad,
+    squared_error,
+    squared_error_grad,
+)
+from minidl.kernels.cpu.optimizers import adam_update, sgd_update, unscale
 from minidl.kernels.cpu.pool import global_average_pool, global_average_pool_grad, maxpool2d, maxpool2d_grad
+from minidl.kernels.cpu.reduce import sum_all, sum_rows
+from minidl.kernels.cpu.softmax import log_softmax, log_softmax_grad, softmax, softmax_grad
 from minidl.kernels.cpu.upsample import (
     upsample_bilinear,
     upsample_bilinear_grad,
@@ -13,24 +26,46 @@ from minidl.kernels.cpu.upsample import (
 )
 
 __all__ = [
+    "adam_update",
+    "add",
     "batchnorm_eval",
     "batchnorm_eval_grad",
     "batchnorm_train",
     "batchnorm_train_grad",
+    "bce_with_logits",
+    "bce_with_logits_grad",
     "concat",
     "concat_grad",
     "conv2d",
     "conv2d_grad_bias",
     "conv2d_grad_input",
     "conv2d_grad_weight",
+    "cross_entropy",
+    "cross_entropy_grad",
     "global_average_pool",
     "global_average_pool_grad",
     "leaky_relu",
     "leaky_relu_grad",
+    "linear",
+    "linear_grad_input",
+    "linear_grad_weight",
+    "log_softmax",
+    "log_softmax_grad",
     "maxpool2d",
     "maxpool2d_grad",
+    "sgd_update",
+    "sigmoid",
+    "sigmoid_grad",
+    "softmax",
+    "softmax_grad",
+    "squared_error",
+    "squared_error_grad",
+    "sum_all",
+    "sum_rows",
+    "unscale",
     "upsample_bilinear",
     "upsample_bilinear_grad",
     "upsample_nearest",
     "upsample_nearest_grad",
+    "weighted_sum",
 ]
