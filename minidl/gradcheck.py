@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from minidl.device import to_cpu, to_device
 from minidl.tensor import Tensor
 
 
@@ -40,7 +41,8 @@ def gradcheck(function, *inputs, tolerance=1e-6, step=1e-5, seed=0):
     Parameters
     ----------
     function: takes as many Tensors as there are inputs and returns a Tensor
-    inputs: float64 arrays or Parameters (whose data is then varied in place), away from kinks such as 0 of a ReLU
+    inputs: float64 arrays on any device, or Parameters (whose data is then varied in place), away from kinks such as
+        0 of a ReLU; the function runs twice for every number of them
     tolerance: largest relative error allowed; differences are relative to the larger of the two gradients, or to
         a hundredth of the input's largest gradient where both are smaller than that, and what rounding alone
         does to a finite difference never counts as an error
@@ -59,11 +61,11 @@ def gradcheck(function, *inputs, tolerance=1e-6, step=1e-5, seed=0):
     operation = output.operation
     # A stream of its own: inputs drawn from default_rng(seed) must not be the cotangent's numbers too.
     cotangent = np.random.default_rng((seed, 2718281828)).standard_normal(output.shape)
-    output.backward(cotangent)
-    rounding = 10 * np.finfo(np.float64).eps * np.linalg.norm(cotangent * output.data) / step
+    output.backward(to_device(cotangent, output.device))
+    rounding = 10 * np.finfo(np.float64).eps * np.linalg.norm(cotangent * to_cpu(output.data)) / step
     worst = GradientReport(operation, 0, (), 0.0, 0.0, 0.0)
     for index, tensor in enumerate(tensors):
-        gradient = np.zeros(tensor.shape) if tensor.grad is None else tensor.grad
+        gradient = np.zeros(tensor.shape) if tensor.grad is None else to_cpu(tensor.grad)
         numeric = _difference_quotients(function, tensors, tensor, cotangent, step)
         floor = max(np.abs(numeric).max(initial=0) / 100, rounding / tolerance)
         error = np.abs(gradient - numeric) / np.maximum(np.maximum(np.abs(gradient), np.abs(numeric)), floor)
@@ -78,13 +80,12 @@ def gradcheck(function, *inputs, tolerance=1e-6, step=1e-5, seed=0):
 
 def _difference_quotients(function, tensors, tensor, cotangent, step):
     """Central differences of ``sum(cotangent * function)`` for every entry of ``tensor``, which is varied in place."""
-    numeric = np.empty(tensor.shape)
+    numeric, entries = np.empty(tensor.shape), to_cpu(tensor.data).copy()
     for position in np.ndindex(tensor.shape):
-        kept = tensor.data[position]
         values = []
-        for moved in (kept + step, kept - step):
+        for moved in (entries[position] + step, entries[position] - step):
             tensor.data[position] = moved
-            values.append(function(*tensors).data.copy())  # the output may be a view of the input
-        tensor.data[position] = kept
+            values.append(to_cpu(function(*tensors).data).copy())  # the output may be a view of the input
+        tensor.data[position] = entries[position]
         numeric[position] = (cotangent * (values[0] - values[1])).sum() / (2 * step)
     return numeric

@@ -1,10 +1,13 @@
 """Optimisers: they move each parameter a small step against its gradient.
 
 Parameters come in groups, so that weights can decay and biases not: ``[{"parameters": [...], "decay": 5e-4},
-{"parameters": [...]}]``.  A plain list of parameters is one group without decay.
+{"parameters": [...]}]``.  A plain list of parameters is one group without decay.  Kernels: ``sgd_update``,
+``adam_update``.
 """
 
 import numpy as np
+
+from minidl.device import array_module, device_of, kernels_for, to_cpu, to_device
 
 
 def decay_groups(module, decay):
@@ -15,7 +18,10 @@ def decay_groups(module, decay):
 
 
 class Optimizer:
-    """Holds the parameters and the state that belongs to each; subclasses define the step."""
+    """Holds the parameters and the state that belongs to each; subclasses define the step.
+
+    The state lies where its parameter lies: after ``model.to(device)`` it follows in the next step.
+    """
 
     state_names = ()  # arrays of state per parameter, such as ("velocity",)
 
@@ -27,7 +33,7 @@ class Optimizer:
         self._items = []  # (parameter, its group's decay, its state)
         for group in groups:
             for parameter in group["parameters"]:
-                state = {name: np.zeros_like(parameter.data) for name in self.state_names}
+                state = {name: array_module(parameter.data).zeros_like(parameter.data) for name in self.state_names}
                 self._items.append((parameter, group.get("decay", 0.0), state))
 
     def zero_grad(self):
@@ -35,25 +41,34 @@ class Optimizer:
         for parameter, _, _ in self._items:
             parameter.grad = None
 
+    def gradients(self):
+        """The gradients there are, the arrays themselves."""
+        return [parameter.grad for parameter, _, _ in self._items if parameter.grad is not None]
+
     def step(self):
         """Move every parameter that has a gradient."""
         self.step_count += 1
         for parameter, decay, state in self._items:
             if parameter.grad is not None:
+                for name in state:
+                    state[name] = to_device(state[name], device_of(parameter.data))
                 self._update(parameter, decay, state)
 
     def _update(self, parameter, decay, state):
         raise NotImplementedError
 
     def state_dict(self):
-        """``{name: array}`` of everything that a resumed run needs."""
+        """``{name: array}`` of everything that a resumed run needs, NumPy arrays from every device.
+
+        On the CPU they are the optimiser's own arrays, from elsewhere copies.
+        """
         arrays = {"step_count": np.array(self.step_count)}
         for index, (_, _, state) in enumerate(self._items):
-            arrays |= {f"{index}.{name}": value for name, value in state.items()}
+            arrays |= {f"{index}.{name}": to_cpu(value) for name, value in state.items()}
         return arrays
 
     def load_state_dict(self, arrays):
-        """Take over what :meth:`state_dict` gave.
+        """Take over what :meth:`state_dict` gave, copied to where the parameters are.
 
         Raises ValueError that names an array that is missing, left over or of another shape; nothing changes then.
         """
@@ -66,7 +81,8 @@ class Optimizer:
             raise ValueError(f"optimizer state has no place for the array {left_over}")
         for index, (parameter, _, state) in enumerate(self._items):
             for name in state:
-                state[name] = np.array(arrays[f"{index}.{name}"], dtype=parameter.dtype)
+                array = np.array(arrays[f"{index}.{name}"], dtype=parameter.dtype)
+                state[name] = to_device(array, device_of(parameter.data))
         self.step_count = int(arrays["step_count"])
 
 
@@ -83,12 +99,8 @@ class SGD(Optimizer):
         self.momentum = momentum
 
     def _update(self, parameter, decay, state):
-        velocity = state["velocity"]
-        velocity *= self.momentum
-        velocity += parameter.grad
-        if decay:
-            velocity += decay * parameter.data
-        parameter.data -= self.learning_rate * velocity
+        sgd_update = kernels_for(parameter.data).sgd_update
+        sgd_update(parameter.data, parameter.grad, state["velocity"], self.learning_rate, self.momentum, decay)
 
 
 class Adam(Optimizer):
@@ -105,13 +117,7 @@ class Adam(Optimizer):
         self.betas, self.epsilon = betas, epsilon
 
     def _update(self, parameter, decay, state):
-        beta1, beta2 = self.betas
-        gradient = parameter.grad + decay * parameter.data if decay else parameter.grad
-        mean, square = state["mean"], state["square"]
-        mean *= beta1
-        mean += (1 - beta1) * gradient
-        square *= beta2
-        square += (1 - beta2) * gradient * gradient
-        size = np.sqrt(square / (1 - beta2**self.step_count))
-        size += self.epsilon
-        parameter.data -= self.learning_rate / (1 - beta1**self.step_count) * mean / size
+        kernels_for(parameter.data).adam_update(
+            *(parameter.data, parameter.grad, state["mean"], state["square"]),
+            *(self.learning_rate, self.betas, self.epsilon, decay, self.step_count),
+        )

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
+from minidl.device import to_cpu
+
 SETTINGS = "settings.json"
 
 
@@ -47,14 +49,17 @@ def _allow_reading(path):
 
 
 def save(path, arrays, settings=None):
-    """Write ``{name: array}`` and JSON-serialisable ``settings`` to ``path``, atomically and uncompressed."""
+    """Write ``{name: array}`` and JSON-serialisable ``settings`` to ``path``, atomically and uncompressed.
+
+    Arrays may lie on any device; the file is the same.
+    """
     text = np.frombuffer(json.dumps(settings or {}).encode(), np.uint8)
 
     def write(file):  # what numpy.savez does, but for any name, and with no way to pickle in any version of NumPy
         with zipfile.ZipFile(file, "w") as archive:
             for name, array in {SETTINGS: text, **arrays}.items():
                 with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
-                    np.lib.format.write_array(member, np.asarray(array), allow_pickle=False)
+                    np.lib.format.write_array(member, np.asarray(to_cpu(array)), allow_pickle=False)
 
     write_atomically(path, write)
 

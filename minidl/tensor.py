@@ -11,6 +11,11 @@ import threading
 
 import numpy as np
 
+from minidl.device import array_module, device_of, to_cpu
+
+FLOATS = frozenset(map(np.dtype, (np.float32, np.float64)))
+HALF = np.dtype(np.float16)
+
 _state = threading.local()
 
 
@@ -34,7 +39,8 @@ class Tensor:
 
     Parameters
     ----------
-    data: an array, kept as it is if float32 or float64; all else, numbers and lists too, is made float32.
+    data: an array on any device, kept as it is if float32, float64 or, on a GPU, float16; all else, numbers and
+        lists too, is made float32.  Raises TypeError for float16 on the CPU, where it would save nothing.
     requires_grad: whether ``backward()`` shall leave the gradient with respect to this tensor in ``.grad``.
 
     Attributes
@@ -47,7 +53,7 @@ class Tensor:
     """
 
     __slots__ = ("__weakref__", "_backward", "_parents", "data", "grad", "operation", "requires_grad")
-    __array_priority__ = 100  # so that array + tensor calls our __radd__
+    __array_priority__ = 1000  # above those of NumPy and CuPy, so that array + tensor calls our __radd__
 
     def __init__(self, data, requires_grad=False):
         if isinstance(data, Tensor):
@@ -56,8 +62,8 @@ class Tensor:
             data = np.asarray(data, np.float32)
         elif isinstance(data, np.generic):
             data = np.asarray(data)
-        if data.dtype not in (np.float32, np.float64):
-            data = data.astype(np.float32)
+        if data.dtype not in FLOATS:
+            data = _as_float(data)
         self.data = data
         self.grad = None
         self.requires_grad = requires_grad
@@ -74,12 +80,15 @@ class Tensor:
         """
         result = cls(data)
         result.operation = operation
-        if grad_enabled() and any(parent.requires_grad for parent in parents):
-            result.requires_grad = True
-            result._parents = tuple(parents)
-            result._backward = backward
+        for parent in parents:
+            if parent.requires_grad and grad_enabled():
+                result.requires_grad = True
+                result._parents = tuple(parents)
+                result._backward = backward
+                break
         return result
 
+    device = property(lambda self: device_of(self.data), doc="Where the array lies: cpu, cuda or emulated.")
     shape = property(lambda self: self.data.shape)
     dtype = property(lambda self: self.data.dtype)
     ndim = property(lambda self: self.data.ndim)
@@ -90,10 +99,10 @@ class Tensor:
 
     def __repr__(self):
         made = "" if self.operation == "leaf" else f", from {self.operation}"
-        return f"Tensor({np.array2string(np.asarray(self.data), precision=4, threshold=20)}{made})"
+        return f"Tensor({np.array2string(to_cpu(self.data), precision=4, threshold=20)}{made})"
 
     def item(self):
-        """The value of a tensor with one element, as a Python number."""
+        """The value of a tensor with one element, as a Python number: on a GPU one copy, which waits for it."""
         return self.data.item()
 
     def detach(self):
@@ -114,11 +123,13 @@ class Tensor:
         if grad is None:
             if self.size != 1:
                 raise RuntimeError(f"backward() without a gradient needs a single number, not the shape {self.shape}")
-            grad = np.ones_like(self.data)
+            grad = array_module(self.data).ones_like(self.data)
         if not hasattr(grad, "shape"):
             raise TypeError(f"backward() needs an array as gradient, not {grad!r}")
         if grad.shape != self.shape:
             raise ValueError(f"the gradient has the shape {grad.shape}, the tensor {self.shape}")
+        if device_of(grad) != self.device:
+            raise ValueError(f"the gradient lies on the device {device_of(grad)}, the tensor on {self.device}")
 
         pending = _Gradients()
         pending.add(self, grad)
@@ -128,8 +139,10 @@ class Tensor:
             grad = pending.take(tensor)
             if tensor._backward is None:
                 if tensor.grad is None:  # an array of the leaf's own: the one that arrived may be shared
-                    tensor.grad = np.zeros_like(tensor.data)
-                tensor.grad += grad
+                    tensor.grad = array_module(grad).empty(tensor.shape, tensor.dtype)
+                    tensor.grad[...] = grad
+                else:
+                    tensor.grad += grad
                 continue
             parents, backward = tensor._parents, tensor._backward
             tensor._parents, tensor._backward = (), _already_used
@@ -140,7 +153,18 @@ class Tensor:
                             f"{tensor.operation}: its backward gave a gradient of shape {parent_grad.shape} "
                             f"for an input of shape {parent.shape}"
                         )
+                    if parent_grad.dtype != parent.dtype:  # such as float16 beside float32
+                        parent_grad = parent_grad.astype(parent.dtype)
                     pending.add(parent, parent_grad)
+
+
+def _as_float(data):
+    """An array that is neither float32 nor float64 as one that a tensor may hold."""
+    if data.dtype != HALF:
+        return data.astype(np.float32)
+    if device_of(data) == "cpu":
+        raise TypeError("float16 is for GPUs; on the CPU use float32: array.astype(numpy.float32)")
+    return data
 
 
 class _Gradients:

@@ -3,8 +3,7 @@
 from dataclasses import dataclass
 from weakref import WeakKeyDictionary
 
-import numpy as np
-
+from minidl.device import array_library
 from minidl.nn.module import Module, observe
 from minidl.tensor import Tensor, no_grad
 
@@ -62,7 +61,7 @@ def trace(model, input_shape):
         made_by[output] = len(nodes)
         nodes.append(node)
 
-    images = Tensor(np.zeros((1, *input_shape), np.float32))
+    images = Tensor(array_library(model.device).zeros((1, *input_shape), "float32"))
     made_by[images] = IMAGES
     modes = [(module, module.training) for _, module in model.named_modules()]
     model.eval()

@@ -3,7 +3,7 @@
 import numpy as np
 
 from minidl import ops
-from minidl.device import array_module
+from minidl.device import device_of, kernels_for, to_device
 from minidl.kernels.batchnorm_rules import STANDARD
 from minidl.kernels.shapes import pair
 from minidl.nn.init import generator, he_normal
@@ -69,11 +69,12 @@ class BatchNorm(Module):
         y, mean, variance = ops.batchnorm(x, self.gamma, self.beta, rule=self.rule, slope=self.slope)
         count = x.size // x.shape[-1]
         self._record(self.running_mean, mean)
-        self._record(self.running_variance, variance * (count / max(1, count - 1)))
+        self._record(self.running_variance, variance, count / max(1, count - 1))
         return y
 
-    def _record(self, running, batch):
-        running.data = (1 - self.momentum) * running.data + self.momentum * batch
+    def _record(self, running, batch, factor=1):
+        blend = kernels_for(batch).weighted_sum
+        running.data = blend(running.data, batch, 1 - self.momentum, self.momentum * factor)
 
 
 class LeakyReLU(Module):
@@ -120,7 +121,7 @@ class Shortcut(Module):
         self.slope = slope
 
     def forward(self, x, source):
-        y = ops.add(x, source) if x.shape == source.shape else ops.shortcut(x, source)
+        y = ops.shortcut(x, source)
         return y if self.slope == 1 else ops.leaky_relu(y, self.slope)
 
 
@@ -134,7 +135,8 @@ class Concat(Module):
 class Dropout(Module):
     """In training each number becomes 0 with ``probability`` and the others grow by ``1 / (1 - probability)``.
 
-    So their expected value stays the same; in evaluation nothing happens.  ``rng``: NumPy generator of the choice.
+    So their expected value stays the same; in evaluation nothing happens.  ``rng``: NumPy generator of the choice,
+    which is made on the CPU for every device, so that a run takes the same course on all.
     """
 
     def __init__(self, probability, rng=None):
@@ -145,7 +147,7 @@ class Dropout(Module):
             return x
         kept = self._rng.random(x.shape, np.float32) >= self.probability
         factors = kept.astype(x.dtype) / x.dtype.type(1 - self.probability)
-        return ops.multiply(x, Tensor(array_module(x.data).asarray(factors)))
+        return ops.multiply(x, Tensor(to_device(factors, device_of(x.data))))
 
 
 class GlobalAveragePool(Module):

@@ -4,7 +4,8 @@ import threading
 
 import numpy as np
 
-from minidl.tensor import Tensor
+from minidl.device import device_of, to_cpu, to_device
+from minidl.tensor import HALF, Tensor
 
 
 class Parameter(Tensor):
@@ -86,8 +87,31 @@ class Module:
             module.training = False
         return self
 
+    @property
+    def device(self):
+        """Where the parameters and buffers lie: ``cpu``, ``cuda`` or ``emulated``; ``cpu`` where there are none."""
+        _, first = next(self._named_values((Parameter, Buffer)), (None, None))
+        return "cpu" if first is None else device_of(first.data)
+
+    def to(self, device):
+        """Move every parameter with its gradient, and every buffer, to a device.  Returns the module.
+
+        ``device``: ``cpu``, ``cuda`` or ``emulated``, as :func:`minidl.device.resolve_device` returns it.
+        """
+        for _, value in self._named_values((Parameter, Buffer)):
+            value.data = to_device(value.data, device)
+            if getattr(value, "grad", None) is not None:
+                value.grad = to_device(value.grad, device)
+        return self
+
     def astype(self, dtype):
-        """Turn every parameter and buffer into ``dtype`` (float64 for gradient checks).  Returns the module."""
+        """Turn every parameter and buffer into ``dtype`` (float64 for gradient checks).  Returns the module.
+
+        Raises TypeError for float16: parameters stay float32, beside which small updates are not lost; it is the images
+        given to a network that make its maps float16.
+        """
+        if np.dtype(dtype) == HALF:
+            raise TypeError("parameters stay float32; give the network float16 images instead")
         for _, value in self._named_values((Parameter, Buffer)):
             value.data = value.data.astype(dtype)
         return self
@@ -98,11 +122,14 @@ class Module:
             parameter.grad = None
 
     def state_dict(self):
-        """``{path: array}`` of all parameters and buffers; the arrays are the module's own, not copies."""
-        return {path: value.data for path, value in self._named_values((Parameter, Buffer))}
+        """``{path: array}`` of all parameters and buffers, NumPy arrays from every device.
+
+        On the CPU they are the module's own arrays, from elsewhere copies.
+        """
+        return {path: to_cpu(value.data) for path, value in self._named_values((Parameter, Buffer))}
 
     def load_state_dict(self, arrays):
-        """Take over arrays as made by :meth:`state_dict`.
+        """Take over arrays as made by :meth:`state_dict`, copied to the device on which the module is.
 
         Raises ValueError that names the first layer whose array is missing, left over, or of another shape;
         the module is then unchanged.
@@ -117,7 +144,7 @@ class Module:
         if left_over is not None:
             raise ValueError(f"there is no layer for the array {left_over} {arrays[left_over].shape}")
         for path, value in own.items():
-            value.data = np.array(arrays[path], dtype=value.data.dtype)
+            value.data = to_device(np.array(arrays[path], dtype=value.data.dtype), device_of(value.data))
 
 
 class Sequential(Module):

@@ -5,7 +5,7 @@ gradient to the inputs' gradients.  Importing this package also gives tensors th
 """
 
 from minidl.ops.activation import leaky_relu, log_softmax, sigmoid, softmax
-from minidl.ops.arithmetic import add, clip, divide, exp, log, multiply, negative, power, sqrt, subtract
+from minidl.ops.arithmetic import add, cast, clip, divide, exp, log, multiply, negative, power, sqrt, subtract
 from minidl.ops.batchnorm import batchnorm
 from minidl.ops.concat import concat
 from minidl.ops.conv import conv2d
@@ -24,6 +24,7 @@ __all__ = [
     "add",
     "batchnorm",
     "bce_with_logits",
+    "cast",
     "clip",
     "concat",
     "conv2d",

@@ -1,6 +1,6 @@
-"""Activations.  Kernels: ``leaky_relu``; the others are written with the array's own library."""
+"""Activations.  Kernels: ``leaky_relu``, ``sigmoid``, ``softmax``, ``log_softmax`` and their gradients."""
 
-from minidl.device import array_module, kernels_for
+from minidl.device import kernels_for
 from minidl.tensor import Tensor
 
 
@@ -28,15 +28,14 @@ def check_slope(slope, operation):
 
 def sigmoid(x):
     """``1 / (1 + e^-x)``, without overflow for any x: both halves use ``e^-|x| <= 1``.  Derivative ``y (1 - y)``."""
-    y = stable_sigmoid(x.data)
-    return Tensor.from_operation(y, (x,), lambda grad: (grad * y * (1 - y),), "sigmoid")
+    kernels = kernels_for(x.data)
+    y = kernels.sigmoid(x.data)
+    return Tensor.from_operation(y, (x,), lambda grad: (kernels.sigmoid_grad(grad, y),), "sigmoid")
 
 
 def stable_sigmoid(x):
-    """The logistic function of an array, by ``e^-|x|`` alone, so that nothing overflows."""
-    xp = array_module(x)
-    small = xp.exp(-xp.abs(x))
-    return xp.where(x >= 0, 1, small) / (1 + small)
+    """The logistic function of an array, without overflow for any x."""
+    return kernels_for(x).sigmoid(x)
 
 
 def log_softmax(x, axis=-1):
@@ -44,12 +43,11 @@ def log_softmax(x, axis=-1):
 
     Backward: ``grad - softmax(x) * sum(grad)``.
     """
-    xp = array_module(x.data)
-    shifted = x.data - x.data.max(axis=axis, keepdims=True)
-    y = shifted - xp.log(xp.exp(shifted).sum(axis=axis, keepdims=True))
+    kernels = kernels_for(x.data)
+    y = _along_last(kernels.log_softmax, axis, x.data)
 
     def backward(grad):
-        return (grad - xp.exp(y) * grad.sum(axis=axis, keepdims=True),)
+        return (_along_last(kernels.log_softmax_grad, axis, grad, y),)
 
     return Tensor.from_operation(y, (x,), backward, "log_softmax")
 
@@ -59,16 +57,20 @@ def softmax(x, axis=-1):
 
     Backward: ``y * (grad - sum(grad * y))``.
     """
-    y = stable_softmax(x.data, axis)
+    kernels = kernels_for(x.data)
+    y = _along_last(kernels.softmax, axis, x.data)
 
     def backward(grad):
-        return (y * (grad - (grad * y).sum(axis=axis, keepdims=True)),)
+        return (_along_last(kernels.softmax_grad, axis, grad, y),)
 
     return Tensor.from_operation(y, (x,), backward, "softmax")
 
 
-def stable_softmax(x, axis=-1):
-    """``e^x / sum(e^x)`` of an array, with the largest value taken out first so that nothing overflows."""
-    xp = array_module(x)
-    exponentials = xp.exp(x - x.max(axis=axis, keepdims=True))
-    return exponentials / exponentials.sum(axis=axis, keepdims=True)
+def stable_softmax(x):
+    """``e^x / sum(e^x)`` of an array along its last axis, with the largest value taken out first."""
+    return kernels_for(x).softmax(x)
+
+
+def _along_last(kernel, axis, *arrays):
+    """What a kernel that works along the last axis gives along ``axis``."""
+    return kernel(*(array.swapaxes(axis, -1) for array in arrays)).swapaxes(axis, -1)

@@ -1,22 +1,47 @@
 """Elementwise arithmetic, with NumPy's broadcasting."""
 
+from numbers import Number
+
+import numpy as np
+
 from minidl.device import array_module
-from minidl.tensor import Tensor
+from minidl.ops.devices import beside, check_devices
+from minidl.tensor import HALF, Tensor
 
 
-def as_tensor(value, like):
-    """``value`` as a Tensor; plain numbers take the dtype of the tensor ``like`` beside them."""
-    if isinstance(value, Tensor):
-        return value
-    xp = array_module(like.data)
-    return Tensor(xp.asarray(value, dtype=like.dtype))
+class _Constant:
+    """A plain number beside a tensor, in the tensor's number type.  No array: to a GPU that would be a copy."""
+
+    __slots__ = ("data",)
+    requires_grad, shape, ndim = False, (), 0
+
+    def __init__(self, data):
+        self.data = data
 
 
-def tensors(a, b):
-    """Both operands as tensors, where at least one is."""
-    if isinstance(a, Tensor):
-        return a, as_tensor(b, a)
-    return as_tensor(a, b), b
+def tensors(a, b, operation):
+    """Both operands as tensors on one device, where at least one is a tensor.
+
+    Plain numbers and arrays take the number type of the tensor beside them, and arrays from the CPU are copied to its
+    device.  Raises ValueError for tensors or arrays on different devices.
+    """
+    if not isinstance(a, Tensor):
+        return _operand(a, b, operation), b
+    if not isinstance(b, Tensor):
+        return a, _operand(b, a, operation)
+    check_devices(operation, a, b)
+    return a, b
+
+
+def _operand(value, like, operation):
+    if isinstance(value, Number):
+        return _Constant(like.dtype.type(value))
+    return Tensor(beside(value, like.data, operation))
+
+
+def sum_type(dtype):
+    """The number type in which numbers of type ``dtype`` are added up: float32 for float16, else their own."""
+    return np.float32 if dtype == HALF else dtype
 
 
 def unbroadcast(grad, shape):
@@ -25,46 +50,54 @@ def unbroadcast(grad, shape):
         return grad
     added = grad.ndim - len(shape)
     stretched = tuple(axis + added for axis, size in enumerate(shape) if size == 1)
-    return grad.sum(axis=(*range(added), *stretched), keepdims=True).reshape(shape)
+    return grad.sum(axis=(*range(added), *stretched), keepdims=True, dtype=sum_type(grad.dtype)).reshape(shape)
 
 
 def add(a, b):
     """``a + b``.  Both inputs receive the gradient as it is."""
-    a, b = tensors(a, b)
+    a, b = tensors(a, b, "add")
 
     def backward(grad):
-        return unbroadcast(grad, a.shape), unbroadcast(grad, b.shape)
+        grad_a = unbroadcast(grad, a.shape) if a.requires_grad else None
+        grad_b = unbroadcast(grad, b.shape) if b.requires_grad else None
+        return grad_a, grad_b
 
     return Tensor.from_operation(a.data + b.data, (a, b), backward, "add")
 
 
 def subtract(a, b):
     """``a - b``."""
-    a, b = tensors(a, b)
+    a, b = tensors(a, b, "subtract")
 
     def backward(grad):
-        return unbroadcast(grad, a.shape), unbroadcast(-grad, b.shape)
+        grad_a = unbroadcast(grad, a.shape) if a.requires_grad else None
+        grad_b = unbroadcast(-grad, b.shape) if b.requires_grad else None
+        return grad_a, grad_b
 
     return Tensor.from_operation(a.data - b.data, (a, b), backward, "subtract")
 
 
 def multiply(a, b):
     """``a * b``: ``d/da = b`` and ``d/db = a``."""
-    a, b = tensors(a, b)
+    a, b = tensors(a, b, "multiply")
 
     def backward(grad):
-        return unbroadcast(grad * b.data, a.shape), unbroadcast(grad * a.data, b.shape)
+        grad_a = unbroadcast(grad * b.data, a.shape) if a.requires_grad else None
+        grad_b = unbroadcast(grad * a.data, b.shape) if b.requires_grad else None
+        return grad_a, grad_b
 
     return Tensor.from_operation(a.data * b.data, (a, b), backward, "multiply")
 
 
 def divide(a, b):
     """``a / b``: ``d/da = 1 / b`` and ``d/db = -a / b^2``."""
-    a, b = tensors(a, b)
+    a, b = tensors(a, b, "divide")
     out = a.data / b.data
 
     def backward(grad):
-        return unbroadcast(grad / b.data, a.shape), unbroadcast(-grad * out / b.data, b.shape)
+        grad_a = unbroadcast(grad / b.data, a.shape) if a.requires_grad else None
+        grad_b = unbroadcast(-grad * out / b.data, b.shape) if b.requires_grad else None
+        return grad_a, grad_b
 
     return Tensor.from_operation(out, (a, b), backward, "divide")
 
@@ -105,10 +138,18 @@ def sqrt(a):
 
 def clip(a, low=None, high=None):
     """``min(max(a, low), high)``; None leaves a side open.  Outside, the output is constant: gradient 0."""
-    inside = a.data == a.data
+    xp = array_module(a.data)
+    out, inside = a.data, a.data == a.data
     if low is not None:
-        inside = inside & (a.data >= low)
+        out, inside = xp.maximum(out, low), inside & (a.data >= low)
     if high is not None:
-        inside = inside & (a.data <= high)
-    out = array_module(a.data).clip(a.data, low, high)
+        out, inside = xp.minimum(out, high), inside & (a.data <= high)
     return Tensor.from_operation(out, (a,), lambda grad: (grad * inside,), "clip")
+
+
+def cast(a, dtype):
+    """The same numbers in another number type, such as float32 heads of a float16 network; the gradient is cast back.
+
+    float16 exists on GPUs alone: raises TypeError for it on the CPU.
+    """
+    return Tensor.from_operation(a.data.astype(dtype), (a,), lambda grad: (grad.astype(a.dtype),), "cast")

@@ -3,6 +3,7 @@
 from minidl.device import kernels_for
 from minidl.kernels.batchnorm_rules import STANDARD
 from minidl.ops.activation import check_slope
+from minidl.ops.devices import beside, check_devices
 from minidl.tensor import Tensor
 
 
@@ -21,12 +22,14 @@ def batchnorm(x, gamma, beta, mean=None, variance=None, rule=STANDARD, slope=1.0
 
     Saved for backward: x and y, both alive anyway as the neighbours' outputs.  Notes C1; spec 3.2.
     """
+    check_devices("batchnorm", x, gamma, beta)
     check_slope(slope, "batchnorm")
     kernels = kernels_for(x.data)
     if mean is None:
         y, mean, variance = kernels.batchnorm_train(x.data, gamma.data, beta.data, rule, slope)
         gradient = kernels.batchnorm_train_grad
     else:
+        mean, variance = (beside(each, x.data, "batchnorm", each.dtype) for each in (mean, variance))
         y = kernels.batchnorm_eval(x.data, gamma.data, beta.data, mean, variance, rule, slope)
         gradient = kernels.batchnorm_eval_grad
 

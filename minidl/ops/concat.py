@@ -1,6 +1,7 @@
 """Concatenation along channels.  Kernels: ``concat`` and ``concat_grad``."""
 
 from minidl.device import kernels_for
+from minidl.ops.devices import check_devices
 from minidl.tensor import Tensor
 
 
@@ -11,6 +12,7 @@ def concat(*inputs):
     """
     if len({each.shape[:-1] for each in inputs}) != 1:
         raise ValueError(f"concat: inputs must agree in all axes but the last, not {[each.shape for each in inputs]}")
+    check_devices("concat", *inputs)
     kernels = kernels_for(inputs[0].data)
     y = kernels.concat([each.data for each in inputs])
 

@@ -2,6 +2,7 @@
 
 from minidl.device import kernels_for
 from minidl.kernels.shapes import pair
+from minidl.ops.devices import check_devices
 from minidl.tensor import Tensor
 
 
@@ -32,6 +33,7 @@ def conv2d(x, weight, bias=None, stride=1, padding=0):
         raise ValueError(
             f"conv2d: the weight {weight.shape} needs an input (batch, height, width, {weight.shape[2]}), not {x.shape}"
         )
+    check_devices("conv2d", x, weight, bias)
     stride, padding = pair(stride, "conv2d: stride", least=1), pair(padding, "conv2d: padding")
     kernels = kernels_for(x.data)
     y = kernels.conv2d(x.data, weight.data, None if bias is None else bias.data, stride, padding)

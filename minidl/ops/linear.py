@@ -1,6 +1,8 @@
-"""Matrix products."""
+"""Matrix products.  Kernels: ``linear``, ``linear_grad_input``, ``linear_grad_weight``, ``sum_rows``."""
 
+from minidl.device import kernels_for
 from minidl.ops.arithmetic import tensors, unbroadcast
+from minidl.ops.devices import check_devices
 from minidl.tensor import Tensor
 
 
@@ -9,7 +11,7 @@ def matmul(a, b):
 
     From ``y = a b``: ``da = dy b^T`` and ``db = a^T dy``.  Raises ValueError where an operand has fewer than two axes.
     """
-    a, b = tensors(a, b)
+    a, b = tensors(a, b, "matmul")
     if a.ndim < 2 or b.ndim < 2:
         raise ValueError(
             f"matmul needs matrices, not the shapes {a.shape} and {b.shape}; reshape vectors to a row or column"
@@ -27,8 +29,21 @@ def linear(x, weight, bias=None):
     """Fully connected layer ``x @ weight + bias``: (batch, inputs) -> (batch, outputs).
 
     weight: (inputs, outputs); bias: (outputs,) or None.  Raises ValueError where the inputs do not agree.
+
+    Backward as for a product of matrices; the bias, added to every row, collects from every row.  Saved: x and weight.
     """
-    if x.shape[-1] != weight.shape[0]:
-        raise ValueError(f"linear: the input has {x.shape[-1]} features, the weight expects {weight.shape[0]}")
-    y = matmul(x, weight)
-    return y if bias is None else y + bias
+    if x.ndim != 2 or x.shape[1] != weight.shape[0]:
+        raise ValueError(
+            f"linear: the weight {weight.shape} needs an input (batch, {weight.shape[0]} features), not {x.shape}"
+        )
+    check_devices("linear", x, weight, bias)
+    kernels = kernels_for(x.data)
+
+    def backward(grad):
+        grad_x = kernels.linear_grad_input(grad, weight.data) if x.requires_grad else None
+        grad_weight = kernels.linear_grad_weight(x.data, grad) if weight.requires_grad else None
+        return (grad_x, grad_weight) if bias is None else (grad_x, grad_weight, kernels.sum_rows(grad))
+
+    y = kernels.linear(x.data, weight.data, None if bias is None else bias.data)
+    parents = (x, weight) if bias is None else (x, weight, bias)
+    return Tensor.from_operation(y, parents, backward, "linear")

@@ -2,11 +2,14 @@
 
 Losses take logits, not probabilities: ``log(sigmoid(x))`` taken apart stays finite where ``sigmoid(x)`` has
 become 0 or 1 (logits of +-1000 are fine), and its gradient is the plain difference ``p - target``.
+
+Predictions must be float32 or float64; cast those of a float16 network first (``ops.cast``).  Targets, weights and
+labels may come from the CPU or lie beside the predictions.  Kernels: the names of the losses, and ``_grad``.
 """
 
-from minidl.device import array_module
-from minidl.ops.activation import stable_sigmoid
-from minidl.tensor import Tensor
+from minidl.device import device_of, kernels_for
+from minidl.ops.devices import beside
+from minidl.tensor import HALF, Tensor
 
 
 def bce_with_logits(logits, targets, weights=None):
@@ -22,42 +25,41 @@ def bce_with_logits(logits, targets, weights=None):
 
     In logits x the term is ``max(x, 0) - x t + log(1 + e^-|x|)``, and its derivative ``p - t``.
     """
-    x, xp = logits.data, array_module(logits.data)
+    x, kernels = logits.data, kernels_for(logits.data)
     targets = _fitting(targets, x, "bce_with_logits: targets")
-    weights = 1 if weights is None else _fitting(weights, x, "bce_with_logits: weights")
-    terms = xp.maximum(x, 0) - x * targets + xp.log1p(xp.exp(-xp.abs(x)))
+    weights = _fitting(weights, x, "bce_with_logits: weights")
 
     def backward(grad):
-        return (grad * weights * (stable_sigmoid(x) - targets),)
+        return (kernels.bce_with_logits_grad(grad, x, targets, weights),)
 
-    return Tensor.from_operation(_total(weights * terms), (logits,), backward, "bce_with_logits")
+    total = kernels.bce_with_logits(x, targets, weights)
+    return Tensor.from_operation(total, (logits,), backward, "bce_with_logits")
 
 
 def cross_entropy(logits, labels):
     """``-sum log softmax(logits)[label]``: for classes that exclude one another (notes H1).
 
     logits: Tensor (count, classes); labels: whole numbers (count,).  Derivative: ``softmax - one_hot``.
-    Raises ValueError for other shapes, and for a label outside 0 ... classes - 1.
+    Raises ValueError for other shapes, and for a label outside 0 ... classes - 1.  Labels that already lie on a GPU
+    are not looked at, which would mean to wait for it: there, such a label makes the loss NaN.
     """
-    x, xp = logits.data, array_module(logits.data)
+    x, kernels = logits.data, kernels_for(logits.data)
     if x.ndim != 2 or labels.shape != x.shape[:1]:
         raise ValueError(
             f"cross_entropy: needs logits (count, classes) and labels (count,), not {x.shape} and {labels.shape}"
         )
-    if labels.size and (labels.min() < 0 or labels.max() >= x.shape[1]):
+    _check_type(x, "cross_entropy")
+    if device_of(labels) == "cpu" and labels.size and (labels.min() < 0 or labels.max() >= x.shape[1]):
         raise ValueError(
             f"cross_entropy: labels must lie in 0...{x.shape[1] - 1}, found {labels.min()}...{labels.max()}"
         )
-    shifted = x - x.max(axis=1, keepdims=True)
-    log_probabilities = shifted - xp.log(xp.exp(shifted).sum(axis=1, keepdims=True))
-    rows = xp.arange(len(labels))
+    labels = beside(labels, x, "cross_entropy", labels.dtype)
+    total, log_probabilities = kernels.cross_entropy(x, labels)
 
     def backward(grad):
-        difference = xp.exp(log_probabilities)
-        difference[rows, labels] -= 1
-        return (grad * difference,)
+        return (kernels.cross_entropy_grad(grad, log_probabilities, labels),)
 
-    return Tensor.from_operation(_total(-log_probabilities[rows, labels]), (logits,), backward, "cross_entropy")
+    return Tensor.from_operation(total, (logits,), backward, "cross_entropy")
 
 
 def squared_error(prediction, targets, weights=None):
@@ -66,27 +68,33 @@ def squared_error(prediction, targets, weights=None):
     targets and weights: arrays that broadcast to the prediction's shape; weights None for 1.  Raises ValueError
     where they do not.
     """
-    difference = prediction.data - _fitting(targets, prediction.data, "squared_error: targets")
-    weights = 1 if weights is None else _fitting(weights, prediction.data, "squared_error: weights")
+    x, kernels = prediction.data, kernels_for(prediction.data)
+    targets = _fitting(targets, x, "squared_error: targets")
+    weights = _fitting(weights, x, "squared_error: weights")
 
     def backward(grad):
-        return (grad * weights * difference,)
+        return (kernels.squared_error_grad(grad, x, targets, weights),)
 
-    return Tensor.from_operation(_total(weights * difference**2) / 2, (prediction,), backward, "squared_error")
+    total = kernels.squared_error(x, targets, weights)
+    return Tensor.from_operation(total, (prediction,), backward, "squared_error")
 
 
 def _fitting(values, predictions, what):
-    """``values`` in the dtype of the predictions; ValueError unless they broadcast to the predictions' shape.
+    """``values`` in the number type and on the device of the predictions; None stays None.
 
-    Without the check, targets (n,) and predictions (n, 1) would silently make n * n terms.
+    ValueError unless they broadcast to the predictions' shape: else targets (n,) and predictions (n, 1) would silently
+    make n * n terms.
     """
-    values = array_module(predictions).asarray(values, dtype=predictions.dtype)
+    _check_type(predictions, what)
+    if values is None:
+        return None
+    values = beside(values, predictions, what)
     pairs = zip(reversed(values.shape), reversed(predictions.shape), strict=False)
     if values.ndim > predictions.ndim or any(size not in (1, full) for size, full in pairs):
         raise ValueError(f"{what} {values.shape} do not fit the predictions {predictions.shape}")
     return values
 
 
-def _total(terms):
-    """The sum as an array without axes, in the dtype of the terms."""
-    return terms.sum(keepdims=True).reshape(())
+def _check_type(predictions, what):
+    if predictions.dtype == HALF:
+        raise TypeError(f"{what}: sums of float16 numbers would overflow; use ops.cast(predictions, numpy.float32)")

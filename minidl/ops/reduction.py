@@ -1,8 +1,12 @@
-"""Reductions: many numbers to fewer.  ``axis`` is None (all), a number or several; ``keepdims`` as in NumPy."""
+"""Reductions: many numbers to fewer.  ``axis`` is None (all), a number or several; ``keepdims`` as in NumPy.
+
+Sums and means of float16 numbers are float32.  Kernel: ``sum_all``; along some axes the array's own library sums.
+"""
 
 import math
 
-from minidl.device import array_module
+from minidl.device import array_module, kernels_for
+from minidl.ops.arithmetic import sum_type
 from minidl.tensor import Tensor
 
 
@@ -21,12 +25,17 @@ def sum_value(a, axis=None, keepdims=False):
     def backward(grad):
         return (_spread(grad, a.shape, axis, keepdims),)
 
-    return Tensor.from_operation(a.data.sum(axis=axis, keepdims=keepdims), (a,), backward, "sum")
+    if axis is None:
+        out = kernels_for(a.data).sum_all(a.data)
+        out = out.reshape((1,) * a.ndim) if keepdims else out
+    else:
+        out = a.data.sum(axis=axis, keepdims=keepdims, dtype=sum_type(a.dtype))
+    return Tensor.from_operation(out, (a,), backward, "sum")
 
 
 def mean(a, axis=None, keepdims=False):
     """Mean: the gradient, shared evenly."""
-    out = a.data.mean(axis=axis, keepdims=keepdims)
+    out = a.data.mean(axis=axis, keepdims=keepdims, dtype=sum_type(a.dtype))
     share = math.prod(out.shape) / max(1, a.size)
 
     def backward(grad):

@@ -1,6 +1,9 @@
 """Operations that only rearrange: the gradient goes back the same way."""
 
+import numpy as np
+
 from minidl.device import array_module
+from minidl.ops.devices import beside
 from minidl.tensor import Tensor
 
 
@@ -21,21 +24,33 @@ def transpose(a, *axes):
 def take(a, index):
     """``a[index]``: slices, numbers, None, Ellipsis, arrays of indices or of booleans.
 
-    The gradient is zero but at the places taken; a place taken twice by an array of indices collects both.
+    The gradient is zero but at the places taken; a place taken twice by an array of indices collects both (on a GPU in
+    no fixed order).  An array of booleans that lies on a GPU makes the program wait for it: how many are true decides
+    the result's shape.
     """
+    xp, index = array_module(a.data), _places(index, a.data)
 
     def backward(grad):
-        xp = array_module(grad)
         full = xp.zeros(a.shape, grad.dtype)
-        if _is_basic(index):
-            full[index] = grad
-        else:
+        if any(hasattr(part, "shape") for part in index):
             xp.add.at(full, index, grad)
+        else:
+            full[index] = grad
         return (full,)
 
     return Tensor.from_operation(a.data[index], (a,), backward, "take")
 
 
-def _is_basic(index):
-    parts = index if isinstance(index, tuple) else (index,)
-    return all(part is None or part is Ellipsis or isinstance(part, int | slice) for part in parts)
+def _places(index, array):
+    """An index as a tuple of slices, numbers, None, Ellipsis, and arrays of whole numbers beside ``array``."""
+    places = []
+    for part in index if isinstance(index, tuple) else (index,):
+        if part is None or part is Ellipsis or isinstance(part, int | slice):
+            places.append(part)
+        elif isinstance(part, np.integer):
+            places.append(int(part))
+        else:
+            part = np.asarray(part) if isinstance(part, list) else part
+            several = part.nonzero() if part.dtype == bool else (part,)  # where it is true, per axis
+            places += (beside(each, array, "take", each.dtype) for each in several)
+    return tuple(places)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from minidl import Tensor, get_num_threads, nn, ops, set_num_threads
+from minidl.device import to_cpu, to_device
 from tests.minidl import naive
 from tests.minidl.harness import check_operation, distinct, numbers
 
@@ -18,12 +19,12 @@ def test_leaky_relu(slope, shape, device):
     )
 
 
-def test_leaky_relu_slope_at_zero_is_that_of_the_negative_side():
-    x = Tensor(np.array([-2.0, 0.0, 3.0]), requires_grad=True)
+def test_leaky_relu_slope_at_zero_is_that_of_the_negative_side(device):
+    x = Tensor(to_device(np.array([-2.0, 0.0, 3.0]), device), requires_grad=True)
     y = nn.LeakyReLU(0.1)(x)
-    y.backward(np.array([10.0, 10.0, 10.0]))
-    np.testing.assert_allclose(y.data, [-0.2, 0, 3])
-    np.testing.assert_allclose(x.grad, [1, 1, 10])
+    y.backward(to_device(np.array([10.0, 10.0, 10.0]), device))
+    np.testing.assert_allclose(to_cpu(y.data), [-0.2, 0, 3])
+    np.testing.assert_allclose(to_cpu(x.grad), [1, 1, 10])
 
 
 @pytest.mark.parametrize("threads", [1, 2, 3])
@@ -67,16 +68,16 @@ def test_against_scipy():
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.filterwarnings("error")  # an overflow would warn
-def test_everything_stays_finite_at_a_thousand(dtype):
+def test_everything_stays_finite_at_a_thousand(dtype, device):
     values = np.array([[-1000, 0, 1000], [1000, 1000, -1000]], dtype)
     for function in (ops.sigmoid, ops.softmax, ops.log_softmax):
-        x = Tensor(values, requires_grad=True)
+        x = Tensor(to_device(values, device), requires_grad=True)
         y = function(x)
-        y.backward(np.ones(values.shape, dtype))
-        assert np.isfinite(y.data).all()
-        assert np.isfinite(x.grad).all()
-    np.testing.assert_array_equal(Tensor(values).sigmoid().data, [[0, 0.5, 1], [1, 1, 0]])
-    np.testing.assert_array_equal(Tensor(values).softmax().data, [[0, 0, 1], [0.5, 0.5, 0]])
+        y.backward(to_device(np.ones(values.shape, dtype), device))
+        assert np.isfinite(to_cpu(y.data)).all()
+        assert np.isfinite(to_cpu(x.grad)).all()
+    np.testing.assert_array_equal(to_cpu(x.sigmoid().data), [[0, 0.5, 1], [1, 1, 0]])
+    np.testing.assert_array_equal(to_cpu(x.softmax().data), [[0, 0, 1], [0.5, 0.5, 0]])
 
 
 @pytest.mark.parametrize("slope", [-0.1, 1.5, float("nan")])

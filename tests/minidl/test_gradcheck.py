@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from minidl import Tensor, nn, ops
+from minidl.device import to_cpu, to_device
 from minidl.gradcheck import GradientError, GradientReport, gradcheck
 from tests.minidl.harness import numbers
 
@@ -45,6 +46,21 @@ PLANTED = {
     "swapped inputs": (lambda a, b: a * b, lambda grad, a, b: (grad * a, grad * b), [(3,), (3,)]),
     "not a number": (lambda a: a * 1, lambda grad, a: (grad * np.nan,), [(3,)]),
 }
+
+
+@pytest.mark.parametrize("right", [True, False])
+def test_arrays_on_every_device(right, device):
+    x = to_device(numbers(2, 3), device)
+
+    def twice(a):
+        return Tensor.from_operation(a.data * 2, (a,), lambda grad: (grad * (2 if right else 3),), "twice")
+
+    if right:
+        assert gradcheck(twice, x).error < 1e-8
+        np.testing.assert_array_equal(to_cpu(x), numbers(2, 3))
+    else:
+        with pytest.raises(GradientError, match=r"^twice: input 0"):
+            gradcheck(twice, x)
 
 
 @pytest.mark.parametrize("seed", [0, 1])

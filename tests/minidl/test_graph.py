@@ -60,6 +60,12 @@ def test_what_no_layer_made_has_no_number():
     assert outputs == (None,)
 
 
+def test_a_network_is_traced_where_it_lies(gpu_device):
+    wanted = [(node.path, node.inputs, node.output_shape) for node in trace(Network(), (5, 7, 3)).nodes]
+    found = trace(Network().to(gpu_device), (5, 7, 3)).nodes
+    assert [(node.path, node.inputs, node.output_shape) for node in found] == wanted
+
+
 def test_a_layer_that_passes_its_input_on_leaves_no_trace():
     graph = trace(nn.Sequential(nn.Upsample(), nn.Dropout(0.5), nn.LeakyReLU()), (2, 2, 1))
     nodes, outputs = graph.nodes, graph.outputs

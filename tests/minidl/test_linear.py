@@ -41,5 +41,5 @@ def test_vectors_are_refused(shape_a, shape_b):
 
 
 def test_wrong_number_of_features_is_refused():
-    with pytest.raises(ValueError, match="linear: the input has 3 features, the weight expects 5"):
+    with pytest.raises(ValueError, match=r"linear: .* \(5, 1\) needs an input \(batch, 5 features\), not \(2, 3\)"):
         ops.linear(Tensor(np.ones((2, 3))), Tensor(np.ones((5, 1))))

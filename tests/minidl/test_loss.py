@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from minidl import Tensor, ops
+from minidl.device import to_cpu, to_device
 from tests.minidl import naive
 from tests.minidl.harness import check_operation, numbers
 
@@ -35,20 +36,24 @@ def test_cross_entropy(device):
     )
 
 
-def test_by_hand():
-    assert ops.bce_with_logits(Tensor([0.0]), np.array([1.0])).item() == pytest.approx(math.log(2))
-    assert ops.bce_with_logits(Tensor([math.log(3)]), np.array([0.0])).item() == pytest.approx(math.log(4))
-    assert ops.cross_entropy(Tensor([[0.0, 0.0]]), np.array([1])).item() == pytest.approx(math.log(2))
-    assert ops.squared_error(Tensor([3.0, 1.0]), np.array([1.0, 0.0]), np.array([1.0, 4.0])).item() == 2 + 2
+def tensor(values, device, dtype=np.float64):
+    return Tensor(to_device(np.array(values, dtype), device), requires_grad=True)
 
 
-def test_gradients_by_hand():
-    x = Tensor(np.array([0.0, math.log(3)]), requires_grad=True)
+def test_by_hand(device):
+    assert ops.bce_with_logits(tensor([0], device), np.array([1.0])).item() == pytest.approx(math.log(2))
+    assert ops.bce_with_logits(tensor([math.log(3)], device), np.array([0.0])).item() == pytest.approx(math.log(4))
+    assert ops.cross_entropy(tensor([[0, 0]], device), np.array([1])).item() == pytest.approx(math.log(2))
+    assert ops.squared_error(tensor([3, 1], device), np.array([1.0, 0.0]), np.array([1.0, 4.0])).item() == 2 + 2
+
+
+def test_gradients_by_hand(device):
+    x = tensor([0, math.log(3)], device)
     ops.bce_with_logits(x, np.array([1.0, 0.25]), np.array([1.0, 10.0])).backward()
-    np.testing.assert_allclose(x.grad, [-0.5, 5.0])
-    x = Tensor(np.array([[0.0, 0.0]]), requires_grad=True)
+    np.testing.assert_allclose(to_cpu(x.grad), [-0.5, 5.0])
+    x = tensor([[0, 0]], device)
     (ops.cross_entropy(x, np.array([1])) * 3).backward()
-    np.testing.assert_allclose(x.grad, [[1.5, -1.5]])
+    np.testing.assert_allclose(to_cpu(x.grad), [[1.5, -1.5]])
 
 
 def test_a_soft_target_is_met_by_its_own_logit():
@@ -73,17 +78,17 @@ def test_against_scipy():
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.filterwarnings("error")  # an overflow would warn
-def test_logits_of_a_thousand(dtype):
-    x = Tensor(np.array([-1000, -1000, 1000, 1000], dtype), requires_grad=True)
+def test_logits_of_a_thousand(dtype, device):
+    x = tensor([-1000, -1000, 1000, 1000], device, dtype)
     loss = ops.bce_with_logits(x, np.array([0, 1, 0, 0.75]))
     loss.backward()
     assert loss.item() == 0 + 1000 + 1000 + 250
-    np.testing.assert_array_equal(x.grad, [0, -1, 1, 0.25])
-    x = Tensor(np.array([[-1000, 1000], [-1000, 1000], [1000, 1000]], dtype), requires_grad=True)
+    np.testing.assert_array_equal(to_cpu(x.grad), [0, -1, 1, 0.25])
+    x = tensor([[-1000, 1000], [-1000, 1000], [1000, 1000]], device, dtype)
     loss = ops.cross_entropy(x, np.array([1, 0, 0]))
     loss.backward()
     assert loss.item() == pytest.approx(0 + 2000 + math.log(2))
-    np.testing.assert_array_equal(x.grad, [[0, 0], [-1, 1], [-0.5, 0.5]])
+    np.testing.assert_array_equal(to_cpu(x.grad), [[0, 0], [-1, 1], [-0.5, 0.5]])
 
 
 @pytest.mark.parametrize("kind", [np.float64, np.int64, bool, np.float32])
@@ -99,8 +104,8 @@ def test_targets_and_weights_of_any_type_leave_float32_alone(kind):
         assert seen == [np.float32]
 
 
-def test_cross_entropy_leaves_float32_alone():
-    x = Tensor(np.zeros((2, 3), np.float32), requires_grad=True)
+def test_cross_entropy_leaves_float32_alone(device):
+    x = tensor(np.zeros((2, 3)), device, np.float32)
     total = ops.cross_entropy(x, np.array([0, 1]))
     total.backward()
     assert (total.dtype, x.grad.dtype) == (np.float32, np.float32)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from minidl import Tensor, nn
+from minidl.device import device_of
 from minidl.nn.module import observe
 
 
@@ -116,6 +117,36 @@ def test_state_goes_round_through_another_network():
     np.testing.assert_array_equal(first.eval()(x).data, second.eval()(x).data)
     second.head.bias.data += 1
     assert not np.array_equal(first.head.bias.data, second.head.bias.data)
+
+
+def test_a_module_moves_with_gradients_buffers_and_state(device):
+    network = Network()
+    assert network.device == "cpu"
+    network(Tensor(np.ones((2, 4, 4, 3), np.float32))).sum().backward()
+    before = {path: array.copy() for path, array in network.state_dict().items()}
+    gradients = [each.grad.copy() for each in network.parameters()]
+    assert network.to(device) is network
+    assert network.device == device
+    assert {device_of(each.grad) for each in network.parameters()} == {device}
+    assert device_of(network.stem.norm.running_mean.data) == device
+    saved = network.state_dict()
+    assert all(isinstance(array, np.ndarray) for array in saved.values())
+    network.load_state_dict({path: array + 1 for path, array in saved.items()})
+    assert network.device == device
+    network.to("cpu")
+    for path, array in network.state_dict().items():
+        np.testing.assert_array_equal(array, before[path] + 1)
+    for each, gradient in zip(network.parameters(), gradients, strict=True):
+        np.testing.assert_array_equal(each.grad, gradient)
+
+
+def test_a_module_without_parameters_is_on_the_cpu():
+    assert nn.Upsample(2).to("cpu").device == "cpu"
+
+
+def test_parameters_do_not_become_float16():
+    with pytest.raises(TypeError, match="parameters stay float32; give the network float16 images instead"):
+        Network().astype(np.float16)
 
 
 def test_loaded_arrays_are_copies_in_the_networks_number_type():

@@ -4,72 +4,73 @@ import numpy as np
 import pytest
 
 from minidl import Tensor, nn
+from minidl.device import device_of, to_cpu, to_device
 from minidl.optim import SGD, Adam, decay_groups
 
 
-def parameter(*values):
-    return nn.Parameter(np.array(values))
+def parameter(*values, device="cpu"):
+    return nn.Parameter(to_device(np.array(values), device))
 
 
 def step(optimizer, tensor, *gradient):
-    tensor.grad = np.array(gradient)
+    tensor.grad = to_device(np.array(gradient), tensor.device)
     optimizer.step()
 
 
-def test_sgd_with_momentum_by_hand():
-    w = parameter(1.0)
+def test_sgd_with_momentum_by_hand(device):
+    w = parameter(1.0, device=device)
     optimizer = SGD([w], learning_rate=0.1, momentum=0.5)
     step(optimizer, w, 2.0)  # v = 2
-    np.testing.assert_allclose(w.data, [0.8])
+    np.testing.assert_allclose(to_cpu(w.data), [0.8])
     step(optimizer, w, 1.0)  # v = 1 + 1 = 2
-    np.testing.assert_allclose(w.data, [0.6])
+    np.testing.assert_allclose(to_cpu(w.data), [0.6])
     optimizer.learning_rate = 0.01
     step(optimizer, w, 0.0)  # v = 1
-    np.testing.assert_allclose(w.data, [0.59])
+    np.testing.assert_allclose(to_cpu(w.data), [0.59])
 
 
-def test_sgd_decay_goes_through_the_momentum_and_only_into_its_group():
-    w, b = parameter(10.0), parameter(10.0)
+def test_sgd_decay_goes_through_the_momentum_and_only_into_its_group(device):
+    w, b = parameter(10.0, device=device), parameter(10.0, device=device)
     optimizer = SGD([{"parameters": [w], "decay": 0.1}, {"parameters": [b]}], learning_rate=0.1, momentum=0.5)
     for each in (w, b):
-        each.grad = np.array([1.0])
+        each.grad = to_device(np.array([1.0]), device)
     optimizer.step()  # w: v = 1 + 1 = 2;  b: v = 1
-    np.testing.assert_allclose([w.data[0], b.data[0]], [9.8, 9.9])
+    np.testing.assert_allclose([w.data.item(), b.data.item()], [9.8, 9.9])
     optimizer.step()  # w: v = 1 + 1 + 0.98;  b: v = 1.5
-    np.testing.assert_allclose([w.data[0], b.data[0]], [9.8 - 0.298, 9.9 - 0.15])
+    np.testing.assert_allclose([w.data.item(), b.data.item()], [9.8 - 0.298, 9.9 - 0.15])
 
 
-def test_adam_by_hand():
-    w = parameter(1.0, 1.0)
+def test_adam_by_hand(device):
+    w = parameter(1.0, 1.0, device=device)
     optimizer = Adam([w], learning_rate=0.1, betas=(0.5, 0.75), epsilon=0.0)
     step(optimizer, w, 4.0, -0.001)  # corrected mean = gradient, square = gradient^2: one rate whatever the size
-    np.testing.assert_allclose(w.data, [0.9, 1.1])
+    np.testing.assert_allclose(to_cpu(w.data), [0.9, 1.1])
     # m = .5 * 2 + .5 * 1 = 1.5, over 1 - .25: 2;  v = .75 * 4 + .25 * 1 = 3.25, over 1 - .5625: 7.428571
     step(optimizer, w, 1.0, 0.0)
-    assert w.data[0] == pytest.approx(0.9 - 0.1 * 2 / 7.428571428571429**0.5)
+    assert w.data[0].item() == pytest.approx(0.9 - 0.1 * 2 / 7.428571428571429**0.5)
     # m = -.00025, over .75; v = .75 * .25e-6, over .4375
-    assert w.data[1] == pytest.approx(1.1 + 0.1 * (0.00025 / 0.75) / (0.1875e-6 / 0.4375) ** 0.5)
+    assert w.data[1].item() == pytest.approx(1.1 + 0.1 * (0.00025 / 0.75) / (0.1875e-6 / 0.4375) ** 0.5)
 
 
-def test_adam_epsilon_stands_outside_the_root():
-    w = parameter(0.0)
+def test_adam_epsilon_stands_outside_the_root(device):
+    w = parameter(0.0, device=device)
     step(Adam([w], learning_rate=1.0, epsilon=3.0), w, 1.0)
-    np.testing.assert_allclose(w.data, [-1 / (1 + 3)])
+    np.testing.assert_allclose(to_cpu(w.data), [-1 / (1 + 3)])
 
 
-def test_adam_decay_is_added_to_the_gradient():
-    w, plain = parameter(2.0), parameter(2.0)
+def test_adam_decay_is_added_to_the_gradient(device):
+    w, plain = parameter(2.0, device=device), parameter(2.0, device=device)
     with_decay = Adam([{"parameters": [w], "decay": 0.5}], epsilon=1.0)
     step(with_decay, w, 3.0)
     step(Adam([plain], epsilon=1.0), plain, 4.0)
-    np.testing.assert_allclose(w.data, plain.data)
+    np.testing.assert_allclose(to_cpu(w.data), to_cpu(plain.data))
 
 
-def test_parameters_without_a_gradient_stay():
-    w, idle = parameter(1.0), parameter(5.0)
+def test_parameters_without_a_gradient_stay(device):
+    w, idle = parameter(1.0, device=device), parameter(5.0, device=device)
     for optimizer in (SGD([w, idle]), Adam([w, idle])):
         step(optimizer, w, 1.0)
-        assert idle.data == [5.0]
+        assert idle.item() == 5
     optimizer.zero_grad()
     assert w.grad is None
 
@@ -86,8 +87,8 @@ def test_decay_groups_decay_weights_alone():
 
 
 @pytest.mark.parametrize("kind", [SGD, Adam])
-def test_float32_parameters_and_state_stay_float32(kind):
-    w = nn.Parameter(np.ones(3, np.float32))
+def test_float32_parameters_and_state_stay_float32(kind, device):
+    w = nn.Parameter(to_device(np.ones(3, np.float32), device))
     optimizer = kind([{"parameters": [w], "decay": 0.1}], learning_rate=0.1)
     (w * w).sum().backward()
     optimizer.step()
@@ -135,6 +136,24 @@ def test_state_that_does_not_fit_is_refused_and_changes_nothing(change, message)
     with pytest.raises(ValueError, match=message):
         optimizer.load_state_dict(state)
     assert all((array == 0).all() for array in optimizer.state_dict().values())
+
+
+@pytest.mark.parametrize("kind", [SGD, Adam])
+def test_state_lies_beside_its_parameter_and_is_saved_as_numpy_arrays(kind, device):
+    w = parameter(1.0, 2.0)
+    optimizer = kind([w], learning_rate=0.1)
+    step(optimizer, w, 1.0, -1.0)
+    w.data = to_device(w.data, device)
+    step(optimizer, w, 1.0, -1.0)
+    saved = optimizer.state_dict()
+    assert all(isinstance(array, np.ndarray) for array in saved.values())
+    twin = parameter(*to_cpu(w.data), device=device)
+    resumed = kind([twin], learning_rate=0.1)
+    resumed.load_state_dict({name: array.copy() for name, array in saved.items()})
+    for each, tensor in ((optimizer, w), (resumed, twin)):
+        step(each, tensor, 0.5, 2.0)
+        assert device_of(tensor.data) == device
+    np.testing.assert_array_equal(to_cpu(twin.data), to_cpu(w.data))
 
 
 @pytest.mark.parametrize("kind", [SGD, Adam])

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from minidl import Tensor, ops
+from minidl.device import to_cpu, to_device
 from tests.minidl.harness import check_operation, distinct
 
 AXES = [None, 0, 1, -1, (0, 2), (-1, 0), (0, 1, 2)]
@@ -32,10 +33,10 @@ def test_methods_reduce_along_the_same_axes():
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_equal_largest_values_share_the_gradient(dtype):
-    tensor = Tensor(np.array([[1, 7, 7], [5, 5, 5]], dtype), requires_grad=True)
-    tensor.max(axis=1).backward(np.array([4, 3], dtype))
-    np.testing.assert_allclose(tensor.grad, [[0, 2, 2], [1, 1, 1]])
+def test_equal_largest_values_share_the_gradient(dtype, device):
+    tensor = Tensor(to_device(np.array([[1, 7, 7], [5, 5, 5]], dtype), device), requires_grad=True)
+    tensor.max(axis=1).backward(to_device(np.array([4, 3], dtype), device))
+    np.testing.assert_allclose(to_cpu(tensor.grad), [[0, 2, 2], [1, 1, 1]])
     assert tensor.grad.dtype == dtype
 
 

@@ -7,6 +7,7 @@ import stat
 import numpy as np
 import pytest
 
+from minidl.device import to_device
 from minidl.serialize import FileFormatError, load, save, write_atomically
 
 ARRAYS = {
@@ -34,6 +35,14 @@ def test_round_trip(checkpoint):
         assert arrays[name].dtype == array.dtype
         np.testing.assert_array_equal(arrays[name], array)
     assert [each.name for each in checkpoint.parent.iterdir()] == ["last.npz"]
+
+
+def test_arrays_of_every_device_make_the_same_file(tmp_path, device):
+    array = np.arange(6, dtype=np.float32).reshape(2, 3)
+    save(tmp_path / "file.npz", {"array": to_device(array, device)})
+    save(tmp_path / "cpu.npz", {"array": array})
+    np.testing.assert_array_equal(load(tmp_path / "file.npz")[0]["array"], array)
+    assert load(tmp_path / "file.npz")[0]["array"].dtype == np.float32
 
 
 def test_settings_may_be_left_out_and_arrays_lie_in_memory_anyhow(tmp_path):

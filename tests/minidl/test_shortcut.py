@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from minidl import Tensor, ops
+from minidl.device import to_cpu, to_device
 from tests.minidl import naive
 from tests.minidl.harness import check_operation, numbers
 
@@ -43,10 +44,10 @@ def test_golden_numbers_of_the_original(golden, key, x, source):
     np.testing.assert_array_equal(y.data[0].transpose(2, 0, 1).ravel(), wanted)
 
 
-def test_the_same_tensor_twice():
-    x = Tensor(np.ones((1, 2, 2, 1)), requires_grad=True)
-    ops.shortcut(x, x).backward(np.arange(4.0).reshape(1, 2, 2, 1))
-    np.testing.assert_array_equal(x.grad.ravel(), [0, 2, 4, 6])
+def test_the_same_tensor_twice(device):
+    x = Tensor(to_device(np.ones((1, 2, 2, 1)), device), requires_grad=True)
+    ops.shortcut(x, x).backward(to_device(np.arange(4.0).reshape(1, 2, 2, 1), device))
+    np.testing.assert_array_equal(to_cpu(x.grad).ravel(), [0, 2, 4, 6])
 
 
 @pytest.mark.parametrize("source_shape", [(1, 4, 8, 2), (2, 4, 4, 2)])

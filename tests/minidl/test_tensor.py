@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from minidl import Tensor, no_grad, ops
+from minidl.device import array_library
 from minidl.tensor import grad_enabled
 
 
@@ -15,7 +16,7 @@ def leaf(*values):
     return Tensor(np.array(values), requires_grad=True)
 
 
-@pytest.mark.parametrize("data", [1.5, 3, [1.0, 2.0], [[1, 2]], np.arange(3), np.ones(2, np.float16), np.array([True])])
+@pytest.mark.parametrize("data", [1.5, 3, [1.0, 2.0], [[1, 2]], np.arange(3), np.array([True])])
 def test_what_has_no_float_type_of_its_own_becomes_float32(data):
     tensor = Tensor(data)
     assert tensor.dtype == np.float32
@@ -27,6 +28,15 @@ def test_float_arrays_are_kept_as_they_are(dtype):
     array = np.ones((2, 3), dtype)
     assert Tensor(array).data is array
     assert Tensor(dtype(2)).dtype == dtype
+
+
+def test_float16_is_for_gpus(device):
+    array = array_library(device).ones(2, np.float16)
+    if device == "cpu":
+        with pytest.raises(TypeError, match=r"float16 is for GPUs; on the CPU use float32"):
+            Tensor(array)
+    else:
+        assert Tensor(array).data is array
 
 
 def test_a_tensor_of_a_tensor_is_refused():
