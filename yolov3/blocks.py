@@ -50,6 +50,6 @@ class DarknetNetwork(nn.Module):
                 module.rule = rule or module.rule
         return self
 
-    def fuse(self, settings=None):
+    def fuse(self, settings=None, precision="fp32"):
         """The network as it is now, made ready for speed (:func:`minidl.inference.fuse`); it cannot be trained."""
-        return fuse(self, settings)
+        return fuse(self, settings, precision)

@@ -28,13 +28,14 @@ def main(arguments=None):
 
 def _run(options):
     try:
-        from minidl.device import DeviceError, resolve_device
+        from minidl.device import DeviceError
         from yolov3 import commands
+        from yolov3.commands.common import choose_device
     except KeyboardInterrupt:  # before there is anything to stop
         return 130
     try:
         if hasattr(options, "device"):
-            resolve_device(options.device)
+            choose_device(options)
         return getattr(commands, options.run)(options)
     except (UserError, DeviceError) as error:
         print(f"yolov3 {options.command}: {error}", file=sys.stderr)
@@ -70,6 +71,7 @@ def _add_demo(commands):
     steps_help = "training steps, in ten equal epochs (default 1000)"
     command.add_argument("--steps", type=_positive_integer, default=1000, help=steps_help)
     _add_seed(command)
+    _add_device(command)
     _add_output(command, "demo")
 
 
@@ -193,6 +195,7 @@ def _add_compare_backbones(commands):
     command = _command(commands, "compare-backbones", "count and time the backbones of the paper's Table 2 here")
     command.add_argument("--repeat", type=_positive_integer, default=10, help="timed runs per network (default 10)")
     _add_image_size(command, "of the pictures (default 256)")
+    _add_device(command)
     _add_output(command, "compare-backbones")
 
 
@@ -248,9 +251,10 @@ def _add_seed(command, default=0):
 
 
 def _add_device(command):
-    command.add_argument(
-        "--device", choices=("auto", "cpu", "cuda"), default="auto", help="where to compute (default auto)"
-    )
+    device_help = "where to compute: auto (default) is a GPU if there is one; emulated runs its kernels on the CPU"
+    command.add_argument("--device", choices=("auto", "cpu", "cuda", "emulated"), default="auto", help=device_help)
+    precision_help = "on a GPU: fp32 (default); tf32 and fp16 use tensor cores, which are faster and less exact"
+    command.add_argument("--precision", choices=("fp32", "tf32", "fp16"), default="fp32", help=precision_help)
 
 
 def _add_output(command, name):

@@ -9,8 +9,10 @@ from statistics import median
 import numpy as np
 
 from minidl import Tensor, get_num_threads, no_grad, one_blas_thread
+from minidl.device import to_cpu, to_device
 from minidl.nn import layer_table
 from yolov3.backbones import BACKBONES
+from yolov3.devices import computing_in, enough_memory, image_type
 from yolov3.draw import OKABE_ITO
 from yolov3.progress import progress_bar
 from yolov3.runs import write_file, write_text
@@ -46,13 +48,15 @@ class Measurement:
     """One backbone on this machine.
 
     name: in TABLE_2; image_size: (height, width); operations: of one picture, multiplications and additions counted
-    apart; seconds: of every timed run.
+    apart; seconds: of every timed run; device, precision: where and how it ran.
     """
 
     name: str
     image_size: tuple[int, int]
     operations: int
     seconds: tuple[float, ...]
+    device: str = "cpu"
+    precision: str = "fp32"
 
     @property
     def paper(self):
@@ -70,20 +74,21 @@ class Measurement:
         return self.operations / 1e9 * self.fps
 
 
-def compare_backbones(folder, repeat=10, image_size=PAPER_SIZE):
+def compare_backbones(folder, repeat=10, image_size=PAPER_SIZE, device="cpu", precision="fp32"):
     """Measure the four backbones with a progress bar; leave backbones.csv and backbones.png in ``folder``.
 
-    ``image_size``: (height, width), multiples of 32.  Returns the table as text.  Raises UserError where the folder
-    cannot be written to.
+    ``image_size``: (height, width), multiples of 32; ``device``, ``precision``: of
+    :func:`yolov3.devices.choose_device`.  Returns the table as text.  Raises UserError where the folder cannot be
+    written to or the memory does not suffice.
     """
     with progress_bar(len(TABLE_2) * (1 + repeat), "run") as bar:
-        measurements = measure_backbones(repeat, image_size, bar.update)
+        measurements = measure_backbones(repeat, image_size, bar.update, device, precision)
     write_csv(measurements, folder / "backbones.csv")
     plot_comparison(measurements, folder / "backbones.png")
     return comparison_table(measurements)
 
 
-def measure_backbones(repeat, image_size=PAPER_SIZE, report=lambda: None):
+def measure_backbones(repeat, image_size=PAPER_SIZE, report=lambda: None, device="cpu", precision="fp32"):
     """A :class:`Measurement` with ``repeat`` runs for every network of Table 2: batch 1, evaluation mode.
 
     The networks take turns, so that a machine that is busy for a while is busy for all of them.  Before each timed
@@ -91,22 +96,28 @@ def measure_backbones(repeat, image_size=PAPER_SIZE, report=lambda: None):
     called ``1 + repeat`` times per network.
     """
     rng = np.random.default_rng(0)  # the speed does not depend on the numbers
-    images = Tensor(rng.random((1, *image_size, 3), dtype=np.float32))
+    images = rng.random((1, *image_size, 3), dtype=np.float32).astype(image_type(precision), copy=False)
     networks, operations = {}, {}
-    for name in TABLE_2:
-        networks[name] = BACKBONES[name](rng=rng).eval()
-        operations[name] = sum(row.operations for row in layer_table(networks[name], (*image_size, 3)))
-        report()
-    seconds = {name: [] for name in TABLE_2}
-    with one_blas_thread, no_grad():
-        for _ in range(repeat):
-            for name, network in networks.items():
-                network(images)
-                begin = time.perf_counter()
-                network(images)
-                seconds[name].append(time.perf_counter() - begin)
-                report()
-    return [Measurement(name, tuple(image_size), operations[name], tuple(seconds[name])) for name in TABLE_2]
+    with enough_memory(device, 1, image_size):
+        for name in TABLE_2:
+            network = BACKBONES[name](rng=rng).eval()
+            operations[name] = sum(row.operations for row in layer_table(network, (*image_size, 3)))
+            networks[name] = network.to(device)
+            report()
+        images = Tensor(to_device(images, device))
+        seconds = {name: [] for name in TABLE_2}
+        with one_blas_thread, no_grad(), computing_in(precision):
+            for _ in range(repeat):
+                for name, network in networks.items():
+                    to_cpu(network(images).data)  # which waits for the GPU
+                    begin = time.perf_counter()
+                    to_cpu(network(images).data)
+                    seconds[name].append(time.perf_counter() - begin)
+                    report()
+    return [
+        Measurement(name, tuple(image_size), operations[name], tuple(seconds[name]), device, precision)
+        for name in TABLE_2
+    ]
 
 
 def comparison_table(measurements):
@@ -127,9 +138,12 @@ def comparison_table(measurements):
 
 def _setting(measurements):
     """How it was measured, in a few words."""
-    height, width = measurements[0].image_size
-    threads = f"{get_num_threads()} thread{'s' if get_num_threads() > 1 else ''}"
-    return f"{height}x{width}, batch 1, {threads}, median of {len(measurements[0].seconds)}"
+    first = measurements[0]
+    height, width = first.image_size
+    where = f"{get_num_threads()} thread{'s' if get_num_threads() > 1 else ''}"
+    if first.device != "cpu":
+        where = f"{first.device} in {first.precision}"
+    return f"{height}x{width}, batch 1, {where}, median of {len(first.seconds)}"
 
 
 def _findings(measurements):

@@ -12,6 +12,7 @@ import numpy as np
 
 from minidl.device import array_module
 from minidl.ops.activation import stable_sigmoid, stable_softmax
+from yolov3.devices import constant
 
 # e^15 times any anchor is larger than any picture, and still far from overflow.
 LARGEST_EXPONENT = 15.0
@@ -38,9 +39,9 @@ def decode_boxes(head, anchors, stride):
     xp = array_module(head)
     _, rows, columns, _ = head.shape
     logits = split_head(head, len(anchors))
-    grid = xp.asarray([columns, rows], head.dtype)
+    grid = constant((columns, rows), head)
     centre = (cell_corners(head) + stable_sigmoid(logits[..., 0:2])) / grid
-    anchor_fractions = xp.asarray(anchors, head.dtype) / (grid * stride)  # (anchors, 2)
+    anchor_fractions = constant(anchors, head) / (grid * stride)  # (anchors, 2)
     size = anchor_fractions * xp.exp(xp.minimum(logits[..., 2:4], LARGEST_EXPONENT))
     return xp.concatenate([centre, size], axis=-1)
 

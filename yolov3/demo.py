@@ -12,11 +12,12 @@ BATCH = 8
 EPOCHS = 10
 
 
-def run_demo(folder, steps, seed):
+def run_demo(folder, steps, seed, device="cpu", precision="fp32"):
     """Train the smallest preset on generated pictures for ``steps`` steps, and judge it on 200 others.
 
     Leaves in ``folder``: predictions.png, curves.png, results.csv and the detector, last.npz.  Prints what it does; the
-    last line but the folder is ``mAP@0.5 0.xx``.  Returns the Evaluation.
+    last line but the folder is ``mAP@0.5 0.xx``.  ``device`` and ``precision``: of :class:`yolov3.train.TrainingRun`.
+    Returns the Evaluation.
     """
     begin = time.perf_counter()
     epochs = min(EPOCHS, steps)
@@ -32,7 +33,7 @@ def run_demo(folder, steps, seed):
         augmentation="none",
         seed=seed,
     )
-    run = TrainingRun(settings, train_set, validation_set, {})
+    run = TrainingRun(settings, train_set, validation_set, {}, device=device, precision=precision)
     print(
         f"A YOLOv3 of {run.model.parameter_count():,} parameters starts from random numbers: {run.total_steps} steps "
         f"on {len(train_set)} generated pictures of {', '.join(train_set.names)}; {len(validation_set)} more judge it."

@@ -10,6 +10,7 @@ import numpy as np
 
 from yolov3.boxes import xyxy_to_cxcywh
 from yolov3.data.files import pictures_in
+from yolov3.devices import choose_device, enough_memory
 from yolov3.draw import draw_boxes, save_image
 from yolov3.errors import UserError
 from yolov3.image import Letterbox, letterbox, load_image
@@ -53,8 +54,10 @@ class Detector:
     iou_threshold: above which the less sure of two boxes of a class is dropped
     most_detections: only so many of the surest are given
     speed: :class:`minidl.inference.FuseSettings`; default: all tricks
+    device: ``auto`` (a GPU if there is one), ``cpu``, ``cuda`` or ``emulated``
+    precision: ``fp32``, or on a GPU ``tf32`` or ``fp16`` (:func:`minidl.inference.fuse`)
 
-    Raises UserError for a network, a size or a picture that cannot be used.
+    Raises UserError for a network, a size or a picture that cannot be used, DeviceError for a device.
     """
 
     def __init__(
@@ -65,10 +68,15 @@ class Detector:
         iou_threshold=NMS_IOU,
         most_detections=MOST_DETECTIONS,
         speed=None,
+        device="auto",
+        precision="fp32",
         **network,
     ):
+        device = choose_device(device, precision)
         loaded = load_detector(weights, image_size=image_size, **network)
-        self.model, self.names, self.image_size = loaded.model.fuse(speed), loaded.names, loaded.image_size
+        self.names, self.image_size = loaded.names, loaded.image_size
+        with enough_memory(device, 1, self.image_size):
+            self.model = loaded.model.to(device).fuse(speed, precision)
         self.confidence, self.iou_threshold, self.most_detections = confidence, iou_threshold, most_detections
 
     def __call__(self, picture):
@@ -84,7 +92,8 @@ class Detector:
     def find(self, prepared):
         """The objects in a prepared picture."""
         thresholds = self.confidence, self.iou_threshold, self.most_detections
-        (found,) = find_objects(self.model, prepared.network_input[None], [prepared.frame], *thresholds)
+        with enough_memory(self.model.device, 1, self.image_size):
+            (found,) = find_objects(self.model, prepared.network_input[None], [prepared.frame], *thresholds)
         return as_detections(found, self.names)
 
 

@@ -6,6 +6,7 @@ import numpy as np
 
 from yolov3.coco_metrics import CocoResult, coco_average_precision
 from yolov3.data.batches import evaluation_batches
+from yolov3.devices import enough_memory
 from yolov3.metrics import PictureDetections, PictureTruth
 from yolov3.postprocess import find_objects
 from yolov3.thresholds import EVALUATION_CONFIDENCE, NMS_IOU
@@ -25,19 +26,28 @@ class Evaluation:
 
 
 def evaluate(
-    model, dataset, image_size, batch=8, confidence=EVALUATION_CONFIDENCE, iou_threshold=NMS_IOU, progress=None
+    model,
+    dataset,
+    image_size,
+    batch=8,
+    confidence=EVALUATION_CONFIDENCE,
+    iou_threshold=NMS_IOU,
+    progress=None,
+    precision="fp32",
 ):
     """:class:`Evaluation` of a detector on all pictures of a data set.
 
-    ``image_size`` is (height, width); ``progress`` is called with the number of pictures done after each batch.
-    The model is left in evaluation mode.
+    ``image_size`` is (height, width); ``progress`` is called with the number of pictures done after each batch;
+    ``precision`` is that of :func:`minidl.inference.fuse`.  It is done where the model is; a model that was fused
+    already is taken as it is.  Raises UserError where the memory does not suffice.
     """
-    network = model.fuse()
     detections = []
-    for images, frames in evaluation_batches(dataset, image_size, batch):
-        detections += find_objects(network, images, frames, confidence, iou_threshold)
-        if progress is not None:
-            progress(len(frames))
+    with enough_memory(model.device, batch, image_size):
+        network = model.fuse(precision=precision)
+        for images, frames in evaluation_batches(dataset, image_size, batch):
+            detections += find_objects(network, images, frames, confidence, iou_threshold)
+            if progress is not None:
+                progress(len(frames))
     return score(detections, dataset)
 
 

@@ -81,7 +81,7 @@ def _scale_terms(head, targets, anchor_count, squared_xy):
         centre = ops.bce_with_logits(logits[..., 0:2], targets.offset, weight)
     size = ops.squared_error(logits[..., 2:4], targets.log_size, weight)
     objectness = logits[..., 4]
-    object_ = ops.bce_with_logits(objectness, 1, targets.positive)
-    no_object = ops.bce_with_logits(objectness, 0, targets.negative)
+    object_ = ops.bce_with_logits(objectness, targets.objectness, targets.positive)
+    no_object = ops.bce_with_logits(objectness, targets.objectness, targets.negative)
     classes = ops.bce_with_logits(logits[..., 5:], targets.classes, targets.positive[..., None])
     return centre, size, object_, no_object, classes

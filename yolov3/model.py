@@ -59,9 +59,9 @@ class DetectionNetwork(DarknetNetwork):
             convolution.weight.data = rng.standard_normal(shape, dtype=np.float32) * np.float32(OUTPUT_STD)
             convolution.bias.data.reshape(len(group), -1)[:, 4] = OBJECTNESS_BIAS
 
-    def fuse(self, settings=None):
+    def fuse(self, settings=None, precision="fp32"):
         """As :meth:`yolov3.blocks.DarknetNetwork.fuse`, and still a detector."""
-        return FusedDetector(self, super().fuse(settings))
+        return FusedDetector(self, super().fuse(settings, precision))
 
 
 class FusedDetector(DetectionNetwork):
@@ -77,7 +77,12 @@ class FusedDetector(DetectionNetwork):
     def forward(self, images):
         return self.network(images)
 
-    def fuse(self, settings=None):
+    @property
+    def device(self):
+        """Where it computes."""
+        return self.network.device
+
+    def fuse(self, settings=None, precision="fp32"):
         return self
 
 

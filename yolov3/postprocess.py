@@ -3,8 +3,10 @@
 import numpy as np
 
 from minidl import Tensor, no_grad, one_blas_thread
+from minidl.device import array_module, to_device
 from yolov3.boxes import box_area, clip_boxes
-from yolov3.decode import decode
+from yolov3.decode import Predictions, decode
+from yolov3.devices import to_cpu_together
 from yolov3.errors import UserError
 from yolov3.metrics import PictureDetections
 from yolov3.nms import non_maximum_suppression
@@ -18,15 +20,20 @@ CANDIDATES_PER_DETECTION = 10
 def predict(model, images):
     """:class:`yolov3.decode.Predictions` of a detector in evaluation mode for images (batch, height, width, 3).
 
-    Raises UserError where the network's output is not finite.
+    The detector may be on a GPU, which also decodes; the images and the result are NumPy arrays.  Raises UserError
+    where the network's output is not finite.
     """
     model.eval()
     # What overflows is found as non-finite below.
     with one_blas_thread, no_grad(), np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-        heads = [head.data for head in model(Tensor(images))]
-    if not all(np.isfinite(head).all() for head in heads):
+        heads = [head.data for head in model(Tensor(to_device(images, model.device)))]
+        xp = array_module(heads[0])
+        finite = xp.stack([xp.isfinite(head).all() for head in heads])
+        found = decode(heads, model.anchors, model.strides, model.one_class_per_box)
+    *found, finite = to_cpu_together(found.boxes_cxcywh, found.objectness, found.class_probabilities, finite)
+    if not finite.all():
         raise UserError("the network's output is not finite: its training diverged, or its weights are damaged")
-    return decode(heads, model.anchors, model.strides, model.one_class_per_box)
+    return Predictions(*found)
 
 
 def select(predictions, index, confidence):

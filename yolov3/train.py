@@ -10,12 +10,15 @@ from pathlib import Path
 
 import numpy as np
 
-from minidl import Tensor, one_blas_thread, schedules
+from minidl import Tensor, one_blas_thread, ops, schedules
+from minidl.device import to_device
+from minidl.loss_scale import LossScale
 from minidl.optim import SGD, Adam, decay_groups
 from yolov3.anchors import anchors_by_stride_band, network_sizes
 from yolov3.checkpoint import Checkpoint, is_checkpoint, load_checkpoint, save_checkpoint
 from yolov3.darknet.weights import read_weights, weight_layers
 from yolov3.data.batches import TrainingBatches
+from yolov3.devices import computing_in, enough_memory, image_type, to_cpu_together
 from yolov3.errors import UserError
 from yolov3.evaluate import evaluate
 from yolov3.loading import find_weights
@@ -41,14 +44,20 @@ class TrainingRun:
     ``train_set`` and ``validation_set`` are data sets with the same classes; ``data`` (JSON values) says what data
     sets these were, for a resumed run to open them again; ``model`` is the network to train, :func:`fresh_model` by
     default.  :meth:`resume` continues a run.  Raises UserError where these do not fit together.
+
+    ``device`` and ``precision`` (:func:`yolov3.devices.choose_device`) say how to compute; a run may be resumed with
+    others than it began with.
     """
 
-    def __init__(self, settings, train_set, validation_set, data, model=None):
+    def __init__(self, settings, train_set, validation_set, data, model=None, device="cpu", precision="fp32"):
         self.settings, self.data = settings, data
         self.train_set, self.validation_set = train_set, validation_set
-        self.model = model or fresh_model(settings, train_set)
+        self.device, self.precision = device, precision
+        with self._enough_memory():
+            self.model = (model or fresh_model(settings, train_set)).to(device)
+            self.optimizer = _make_optimizer(settings, self.model)
+        self.loss_scale = LossScale() if precision == "fp16" else None
         self.model.configure_batchnorm(momentum=settings.momentum)
-        self.optimizer = _make_optimizer(settings, self.model)
         self.batches = TrainingBatches(
             train_set, settings.image_size, settings.batch, AUGMENTATIONS[settings.augmentation], settings.seed
         )
@@ -72,6 +81,8 @@ class TrainingRun:
         try:
             self.optimizer.load_state_dict(checkpoint.optimizer)
             self.epoch, self.rows, self.best = progress["epoch"], progress["rows"], progress["best"]
+            if self.loss_scale and progress.get("loss_scale"):
+                self.loss_scale.load_state_dict(progress["loss_scale"])
             before, now = self.rows[-1]["step"], self.epoch * len(self.batches)
         except (KeyError, ValueError, IndexError, TypeError) as error:
             raise UserError(f"this checkpoint holds no training run to resume ({error})") from error
@@ -93,7 +104,8 @@ class TrainingRun:
             evaluation = None
             if self.epoch % every == 0 or self.epoch == self.settings.epochs:
                 bar.set_postfix_str("validating")
-                evaluation = evaluate(self.model, self.validation_set, self.settings.image_size, self.settings.batch)
+                sizes = self.settings.image_size, self.settings.batch
+                evaluation = evaluate(self.model, self.validation_set, *sizes, precision=self.precision)
                 row |= {"mAP50": evaluation.voc.mean_ap, "mAP50_95": evaluation.coco.ap}
                 bar.set_postfix_str(f"mAP@0.5 {evaluation.voc.mean_ap:.3f}")
             self.rows.append(row)
@@ -133,17 +145,39 @@ class TrainingRun:
     @np.errstate(over="ignore", invalid="ignore")  # what overflows is found in the loss
     def _step(self, batch, step):
         """One update.  Returns the loss and its terms as numbers.  Raises UserError if the loss is not finite."""
-        heads = self.model(Tensor(batch.images))
+        images = batch.images.astype(image_type(self.precision), copy=False)
         targets = TargetSettings(ignore_threshold=self.settings.ignore_threshold)
-        loss = yolo_loss(heads, batch.truths, self.model.anchors, self.model.strides, targets)
-        terms = {"loss": loss.total.item()} | {name: float(getattr(loss, name)) for name in LossTerms.names}
+        self.optimizer.learning_rate = self.schedule(step)
+        with computing_in(self.precision), self._enough_memory():
+            images, truths = to_device(images, self.device), to_device(batch.truths, self.device)
+            heads = self.model(Tensor(images))
+            if self.precision == "fp16":
+                heads = [ops.cast(head, np.float32) for head in heads]
+            loss = yolo_loss(heads, truths, self.model.anchors, self.model.strides, targets)
+            values = self._learn(loss.total, [loss.total.data, *(getattr(loss, name) for name in LossTerms.names)])
+        terms = dict(zip(("loss", *LossTerms.names), map(float, values), strict=True))
         if not math.isfinite(terms["loss"]):
             raise self._diverged("the loss", terms["loss"], step)
-        self.optimizer.zero_grad()
-        loss.total.backward()
-        self.optimizer.learning_rate = self.schedule(step)
-        self.optimizer.step()
         return terms
+
+    def _learn(self, loss, values):
+        """Move the weights against the gradient of the loss.  Returns ``values``, arrays of a number each, on the CPU.
+
+        Reading them is the one copy from a GPU, and the one time that a step waits for it.
+        """
+        self.optimizer.zero_grad()
+        if self.loss_scale is None:
+            loss.backward()
+            self.optimizer.step()
+            return to_cpu_together(*values)
+        self.loss_scale.scale(loss).backward()
+        is_finite, values = self.loss_scale.unscale_and_check(self.optimizer, *values)
+        if is_finite:
+            self.optimizer.step()
+        return values
+
+    def _enough_memory(self):
+        return enough_memory(self.device, self.settings.batch, self.settings.image_size)
 
     def _diverged(self, what, value, step):
         return UserError(
@@ -172,6 +206,7 @@ class TrainingRun:
             "epoch": self.epoch,
             "rows": self.rows,
             "best": self.best,
+            "loss_scale": self.loss_scale and self.loss_scale.state_dict(),
         }
         return Checkpoint(
             self.model,

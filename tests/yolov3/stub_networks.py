@@ -15,6 +15,7 @@ class FixedBoxes:
     sizes (height, width) of the inputs.
     """
 
+    device = "cpu"
     strides = (STRIDE,)
     anchors = (np.array([[ANCHOR, ANCHOR]], np.float32),)
     one_class_per_box = False
@@ -25,7 +26,7 @@ class FixedBoxes:
     def eval(self):
         return self
 
-    def fuse(self):
+    def fuse(self, settings=None, precision="fp32"):
         return self
 
     def __call__(self, images):

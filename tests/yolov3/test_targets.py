@@ -281,3 +281,16 @@ def test_targets_have_the_heads_number_type():
     targets = targets_of(head, random_truths(1, 3, 3, 0).astype(np.float32), ANCHORS[:1])
     for name in ("offset", "log_size", "box_weight", "classes"):
         assert getattr(targets, name).dtype == np.float32, name
+
+
+def test_objectness_may_be_the_overlap_of_box_and_truth():
+    """Two boxes of one size, the truth's centre half a box to the right: they share a third of their union."""
+    head = np.zeros((1, 2, 2, 6), np.float32)  # one anchor, one class; every box is its anchor, in its cell's centre
+    anchors, truths = [(16, 16)], np.array([[[0.375, 0.25, 0.25, 0.25, 0]]], np.float32)  # net 64x64, stride 32
+    best = best_anchors(truths, anchors, (64, 64))
+    one = scale_targets(head, truths, anchors, 32, 0, best, TargetSettings())
+    iou = scale_targets(head, truths, anchors, 32, 0, best, TargetSettings(objectness="iou"))
+    assert one.positive.sum() == 1
+    assert one.objectness[one.positive] == 1
+    np.testing.assert_allclose(iou.objectness[iou.positive], 1 / 3, rtol=1e-6)
+    assert (iou.objectness[~iou.positive] == 0).all()

@@ -203,7 +203,7 @@ def rehearse(monkeypatch, tmp_path):
         happened = SimpleNamespace(validated=[], clean_from=[])
         maps = iter(maps)
 
-        def evaluate_nothing(*arguments):
+        def evaluate_nothing(*arguments, precision):
             happened.validated.append(run.epoch)
             return SimpleNamespace(voc=SimpleNamespace(mean_ap=next(maps)), coco=SimpleNamespace(ap=0.0), detections=[])
 

@@ -30,6 +30,15 @@ def _some(names, most=5):
     return ", ".join(names[:most]) + (", ..." if len(names) > most else "")
 
 
+def choose_device(options):
+    """Put the device to use in the place of the one asked for (``auto``).  Raises DeviceError, UserError."""
+    from yolov3.devices import choose_device as choose
+
+    options.device = choose(options.device, options.precision)
+    if options.device == "emulated":
+        say("the emulator runs CUDA kernels on the CPU, thread by thread: it is slow, and for learning")
+
+
 def network_options(options):
     """What the command line says about the network, as arguments of :func:`yolov3.loading.load_detector`."""
     from minidl.nn import BATCHNORM_RULES

@@ -10,6 +10,7 @@ from yolov3.runs import new_run_folder, run_folder, write_json
 
 def val(options):
     """Evaluate a detector on a data set."""
+    from yolov3.devices import enough_memory
     from yolov3.evaluate import class_table, evaluate, headline, results_dict
     from yolov3.loading import load_detector
     from yolov3.pictures import prediction_grid
@@ -17,10 +18,12 @@ def val(options):
 
     loaded = load_detector(**network_options(options))
     dataset = open_data(options.data, options.split, options.strict, loaded.names)
+    with enough_memory(options.device, options.batch, loaded.image_size):
+        model = loaded.model.to(options.device)
     folder = new_run_folder(options.project, options.name)
     with progress_bar(len(dataset), "picture") as bar:
         evaluation = evaluate(
-            loaded.model.fuse(speed(options)),
+            model.fuse(speed(options), options.precision),
             dataset,
             loaded.image_size,
             options.batch,
@@ -56,6 +59,8 @@ def make_detector(options):
         iou_threshold=options.iou_thres,
         most_detections=options.max_det,
         speed=speed(options),
+        device=options.device,
+        precision=options.precision,
         **network_options(options),
     )
 

@@ -67,5 +67,5 @@ def compare_backbones(options):
 
     size = check_image_size(options.imgsz or PAPER_SIZE)
     with run_folder(options.project, options.name) as folder:
-        print(compare(folder, options.repeat, size))
+        print(compare(folder, options.repeat, size, options.device, options.precision))
     print(folder)

@@ -15,7 +15,7 @@ def demo(options):
     from yolov3.demo import run_demo
 
     folder = new_run_folder(options.project, options.name)
-    run_demo(folder, options.steps, options.seed)
+    run_demo(folder, options.steps, options.seed, options.device, options.precision)
     print(folder)
 
 
@@ -35,19 +35,17 @@ def train(options):
         if not options.data:
             raise UserError("say what to train on with --data, or which run to continue with --resume")
         settings, data = _train_settings(options), {"data": options.data, "strict": options.strict}
-    train_set, validation_set = (
-        open_data(data["data"], "train", data["strict"]),
-        open_data(data["data"], "val", data["strict"]),
-    )
+    data_sets = [open_data(data["data"], split, data["strict"]) for split in ("train", "val")]
+    train_set, validation_set = data_sets
     if list(train_set.names) != list(validation_set.names):
         raise UserError(f"{data['data']}: the training and the validation part have different classes")
     if options.resume:
-        run = TrainingRun(settings, train_set, validation_set, data, checkpoint.model)
+        run = TrainingRun(settings, *data_sets, data, checkpoint.model, options.device, options.precision)
         run.resume(checkpoint)
         folder = last.parent
     else:
         model = model_to_fine_tune(settings, train_set, options.weights) if options.weights else None
-        run = TrainingRun(settings, train_set, validation_set, data, model)
+        run = TrainingRun(settings, *data_sets, data, model, options.device, options.precision)
         folder = new_run_folder(options.project, options.name)
     say(f"{settings.model}: {run.model.parameter_count():,} parameters, {len(train_set)} pictures, results in {folder}")
     with progress_bar(run.total_steps, "step") as bar:
