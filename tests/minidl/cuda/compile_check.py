@@ -68,7 +68,7 @@ class Nvrtc:
         self._library = ctypes.CDLL(str(next(folder.glob("libnvrtc.so.*"))))
         major, minor = ctypes.c_int(), ctypes.c_int()
         self._library.nvrtcVersion(ctypes.byref(major), ctypes.byref(minor))
-        self.version = f"{major.value}.{minor.value}"
+        self.name = f"NVRTC {major.value}.{minor.value}"
 
     @staticmethod
     def find():
@@ -100,7 +100,7 @@ class Nvcc:
     def __init__(self, program):
         self._program = program
         report = subprocess.run([program, "--version"], capture_output=True, text=True, check=True).stdout
-        self.version = re.search(r"release (\d+\.\d+)", report)[1]
+        self.name = f"nvcc {re.search(r'release (.*),', report)[1]}"
 
     def compile(self, text, architecture, flags):
         """As :meth:`Nvrtc.compile`."""
@@ -115,7 +115,10 @@ class Nvcc:
 
 
 def find_compiler(prefer_nvcc=False):
-    """NVRTC where its wheel is installed, for it is ten times as fast; else nvcc; None where neither is."""
+    """NVRTC where its wheel is installed, for CuPy compiles with it; else nvcc; None where neither is.
+
+    They differ: NVRTC unrolls other loops, and it knows no header, so neither NAN nor INFINITY.
+    """
     folder, program = Nvrtc.find(), shutil.which("nvcc")
     if program and (prefer_nvcc or folder is None):
         return Nvcc(program)
@@ -184,10 +187,10 @@ def compile_all(compiler):
     return sorted(usages, key=lambda each: (each.file, each.kernel, each.numbers, each.architecture))
 
 
-def table(usages, version):
+def table(usages, compiler):
     """The table as text: a line per kernel and type of numbers, per architecture ``registers / shared bytes``."""
     lines = [
-        f"CUDA {version}; refreshed by: {REFRESH}",
+        f"{compiler.name}; refreshed by: {REFRESH}",
         "registers per thread / bytes of static shared memory per block; * too few registers: some are in memory",
         "",
         f"{'file':<24}{'kernel':<34}{'numbers':<9}" + "".join(f"{f'sm_{each}':>13}" for each in ARCHITECTURES),
@@ -206,7 +209,7 @@ def main():
     compiler = find_compiler(prefer_nvcc="--nvcc" in sys.argv[1:])
     if compiler is None:
         raise SystemExit("this needs nvcc, or: pip install nvidia-cuda-nvrtc")
-    text = table(compile_all(compiler), compiler.version)
+    text = table(compile_all(compiler), compiler)
     TABLE.write_text(text)
     print(text)
 

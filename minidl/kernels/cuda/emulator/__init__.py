@@ -1,11 +1,12 @@
-"""Runs CUDA kernels on the CPU, so that they can be read, tried and tested without a GPU.  It needs g++, nothing else.
+"""Runs CUDA kernels on the CPU, so that they can be read, tried and tested without a GPU.
 
-``emulated_cuda.h`` gives g++ what CUDA C++ has beyond C++; ``scheduler.cpp`` runs every thread of a block in a fiber of
-its own, one at a time, from barrier to barrier; this package compiles, checks arguments, and launches::
+It needs Linux (or WSL) and g++, 9 or newer.  ``emulated_cuda.h`` gives g++ what CUDA C++ has beyond C++;
+``scheduler.cpp`` runs every thread of a block in a fiber of its own, one at a time, from barrier to barrier; this
+package compiles, checks arguments, and launches::
 
     from minidl.kernels.cuda import emulator
 
-    code = '''
+    code = r'''
     extern "C" __global__ void double_it(float* x, int count) {
         int i = blockIdx.x * blockDim.x + threadIdx.x;
         if (i < count) x[i] *= 2;
@@ -25,9 +26,11 @@ its own, one at a time, from barrier to barrier; this package compiles, checks a
     with emulator.thread_order(7):                    # threads in a random order; a right kernel does not mind
         kernel((4,), (32,), (x, np.int32(100)))
 
-Always reported, with file and line: a barrier that some threads of the block never reach or reach elsewhere (newer GPUs
-let threads that have ended pass, older ones hang), warp operations whose lanes are missing or elsewhere.  Shared memory
-starts as NaN, background copies arrive no earlier than their wait.  Not emulated: see ``emulated_cuda.h``.
+Always reported, with file and line: a barrier that some threads of the block never reach or reach elsewhere (newer
+GPUs let threads that have ended pass, older ones hang), warp operations whose lanes are missing or elsewhere, memory
+that is nobody's.  Shared memory starts as NaN; background copies arrive no earlier than their wait.  One core runs some
+300 million multiply-adds of a tiled matrix product in a second, 30 million with checks.  What is not emulated,
+``emulated_cuda.h`` says.
 """
 
 from minidl.kernels.cuda.emulator.compiler import SANITIZER, EmulatorError

@@ -40,7 +40,7 @@ static void forget_all_arrays() { forget_arrays_from(0); }
 // ---- what a report says ----
 
 static std::string verb(Access access) {
-    return access == READ ? "reads" : access == WRITE ? "writes" : "atomically changes";
+    return access == READ ? "reads" : access == ATOMIC ? "atomically changes" : "writes";
 }
 
 static std::string element_name(const CheckedArray& array, const char* address) {
@@ -92,17 +92,16 @@ static void check_history(const CheckedArray& array, History& history, const cha
     if (access != READ)
         for (const Record& reader : {history.read, history.other_read})
             if (races_with(reader)) report_race(what(), reader, READ);
-    if (access != WRITE && array.shared && !history.write.thread)
+    if ((access == READ || access == ATOMIC) && array.shared && !history.write.thread)
         give_up(what() + " before any thread has written it (" + who(*running) + ")");
 
     uint32_t thread = block_number * threads.size() + running->identity.number + 1;
     Record now = {thread, running->phase, running->syncs_of_warp, access == ATOMIC, line};
-    if (access != READ) {
+    if (access == READ) {
+        if (history.read.thread != thread) history.other_read = history.read;
+        history.read = now;
+    } else if (access != WRITE_LATER)
         history.write = now;
-        return;
-    }
-    if (history.read.thread != thread) history.other_read = history.read;
-    history.read = now;
 }
 
 extern "C" {
@@ -152,9 +151,9 @@ extern "C" void emulator_touch(const void* address, size_t size, Access access, 
     extern "C" void __tsan_##name(const char* address) {                           \
         check_access(address, size, access, __builtin_return_address(0), aligned); \
     }
-#define ANSWER_ALL_OF_SIZE(size)                  \
-    ANSWER(read##size, size, READ, true)          \
-    ANSWER(write##size, size, WRITE, true)        \
+#define ANSWER_ALL_OF_SIZE(size)                    \
+    ANSWER(read##size, size, READ, true)            \
+    ANSWER(write##size, size, WRITE, true)          \
     ANSWER(unaligned_read##size, size, READ, false) \
     ANSWER(unaligned_write##size, size, WRITE, false)
 

@@ -51,12 +51,11 @@ def compile_library(text, name, flags=(), checked=False):
     return library
 
 
-def find_program(name):
-    """The path of ``g++`` or a program that comes with it.  Raises EmulatorError where it is absent."""
-    path = shutil.which(name)
+def _find_compiler():
+    path = shutil.which("g++")
     if path is None:
         raise EmulatorError(
-            f"{name} is not installed: the emulator compiles CUDA kernels with g++ (Debian, Ubuntu: apt install g++; "
+            "g++ is not installed: the emulator compiles CUDA kernels with g++ (Debian, Ubuntu: apt install g++; "
             "Fedora: dnf install gcc-c++; conda: conda install gxx)"
         )
     return path
@@ -74,7 +73,7 @@ def _compile(text, name, flags, library, link_flags):
 
 def _run_compiler(folder, arguments, name):
     environment = {key: value for key, value in os.environ.items() if key != "LD_PRELOAD"}  # a sanitizer's
-    command = [find_program("g++"), *arguments]
+    command = [_find_compiler(), *arguments]
     result = subprocess.run(command, cwd=folder, text=True, capture_output=True, env=environment, check=False)
     if result.returncode:
         raise EmulatorError(f"g++ cannot compile {name}:\n{_first_errors(result.stderr.replace(f'{FOLDER}/', ''))}")
@@ -92,13 +91,16 @@ def _sanitizer_flags():
     if not SANITIZER:
         return []
     stop_at_first = ["-fno-sanitize-recover=all"] if SANITIZER == "undefined" else []
-    return [f"-fsanitize={SANITIZER}", "-DUNDER_SANITIZER", *stop_at_first]
+    names = ["-DUNDER_SANITIZER", f"-DUNDER_{SANITIZER.upper()}_SANITIZER"]
+    return ["-O1", f"-fsanitize={SANITIZER}", *stop_at_first, *names]  # -O1: compiles in half the time
 
 
 @cache
 def _native_flags():
-    """Instructions of this very processor: above all fused multiply-add, which is slow without.  The cache's keys hold
-    the processor's name, so that machines that share a home folder do not share libraries."""
+    """For the instructions of this very processor: above all fused multiply-add, which is slow without.
+
+    They name its features, so that machines that share a home folder do not share what is compiled.
+    """
     if platform.machine() not in ("x86_64", "AMD64"):
         return []
     try:
@@ -110,7 +112,7 @@ def _native_flags():
 
 @cache
 def _compiler():
-    command = [find_program("g++"), "-dumpfullversion", "-dumpmachine"]
+    command = [_find_compiler(), "-dumpfullversion", "-dumpmachine"]
     return subprocess.run(command, text=True, capture_output=True, check=True).stdout
 
 

@@ -11,7 +11,7 @@ struct Place {
     }
 };
 
-enum Access { READ, WRITE, ATOMIC };
+enum Access { READ, WRITE, ATOMIC, WRITE_LATER };  // the last: a background copy begins
 
 // Of an array's element; and of the unit that checked builds keep a record for: a number, or two bytes of a struct,
 // different parts of which different threads may use.
@@ -31,7 +31,7 @@ void emulator_sync_warp(unsigned mask, emulator::Place);
 void emulator_hand_out(const void* value, unsigned size, unsigned mask, const char* operation, emulator::Place);
 void emulator_take(void* value, unsigned size, int lane);
 float* emulator_warp_scratch();  // 512 floats that the lanes of a warp share
-void* emulator_shared(const void* key, size_t size, emulator::ElementSize, const char* name);
+void* emulator_shared(const void* declaration, size_t size, emulator::ElementSize, const char* name);
 void* emulator_dynamic_shared(emulator::ElementSize, const char* name);
 void emulator_copy_later(void* to, const void* from, unsigned size, bool inside, const void* caller);
 void emulator_end_copy_group();

@@ -5,10 +5,12 @@
 #ifdef UNDER_SANITIZER
 static void run_catching_faults(void (*run)()) { run(); }
 #else
+#include <pthread.h>
 #include <ucontext.h>
 
 static sigjmp_buf before_the_fault;
 static struct sigaction old_actions[2];
+static pthread_t launching_thread;  // of the CPU's
 
 // The line of the kernel that was at fault, where it can be told; ended by a colon.
 static std::string line_at_fault(void* context) {
@@ -22,22 +24,25 @@ static std::string line_at_fault(void* context) {
 }
 
 static void on_fault(int signal_number, siginfo_t* fault, void* context) {
-    if (!running) {  // not a kernel's: let the old handler see it when the instruction is tried again
+    if (!running || !pthread_equal(pthread_self(), launching_thread)) {
+        // Not a kernel's: let the old handler see it when the instruction is tried again
         sigaction(signal_number, &old_actions[signal_number == SIGBUS], nullptr);
         return;
     }
     const char* address = (const char*)fault->si_addr;
     const char* stack = running->fiber.stack;
+    bool below_stack = address >= stack - GUARD_BYTES && address < stack;
     problem = line_at_fault(context) +
-              (address >= stack - GUARD_BYTES && address < stack
-                   ? "the local variables do not fit into the emulator's stack of 256 KB (" + who(*running) + ")"
-                   : "touches memory outside of every array, or several numbers at once where they are not aligned (" + who(*running) + "); emulator.checking() says more");
+              (below_stack ? "the local variables do not fit into the emulator's stack of 256 KB ("
+                           : "touches memory outside of every array, or several numbers that are not aligned (") +
+              who(*running) + ")" + (below_stack ? "" : "; emulator.checking() says more");
     running = nullptr;
     siglongjmp(before_the_fault, 1);
 }
 
 static void run_catching_faults(void (*run)()) {
     static char handler_stack[64 * 1024];  // the kernel's own may be full
+    launching_thread = pthread_self();
     stack_t own = {}, old;
     own.ss_sp = handler_stack, own.ss_size = sizeof handler_stack;
     sigaltstack(&own, &old);

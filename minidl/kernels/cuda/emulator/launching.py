@@ -2,13 +2,14 @@
 
 import ctypes
 import re
+import shutil
 import subprocess
 import threading
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
-from minidl.kernels.cuda.emulator.compiler import FOLDER, SANITIZER, compile_library, find_program
+from minidl.kernels.cuda.emulator.compiler import FOLDER, SANITIZER, compile_library
 from minidl.kernels.cuda.emulator.settings import current_settings
 
 _launching = threading.Lock()  # there is one scheduler
@@ -68,8 +69,7 @@ class _Turn(ctypes.Structure):
 @cache
 def scheduler():
     """The compiled scheduler.  Raises EmulatorError where there is no g++."""
-    # ThreadSanitizer is told of fibers and barriers instead: it must not take the scheduler for a kernel
-    flags = ["-fno-sanitize=thread", "-DUNDER_THREAD_SANITIZER"] if SANITIZER == "thread" else []
+    flags = ["-fno-sanitize=all"] if SANITIZER else []  # sanitizers look at kernels
     path = compile_library((FOLDER / "scheduler.cpp").read_text(), "scheduler.cpp", flags)
     library = ctypes.CDLL(str(path), ctypes.RTLD_GLOBAL)  # global: modules find its functions
     library.emulator_launch.argtypes = [ctypes.POINTER(_Launch)]
@@ -152,7 +152,10 @@ def _with_lines(problem, library):
 
 def _line(path, address):
     """The innermost line of a kernel's own file: an inlined function of the emulator's headers is passed over."""
-    command = [find_program("addr2line"), "--inlines", "-e", path, address]
+    program = shutil.which("addr2line")  # of the binutils, without which g++ does not work
+    if program is None:
+        return "a line that addr2line, which is not installed, would name"
+    command = [program, "--inlines", "-e", path, address]
     frames = subprocess.run(command, text=True, capture_output=True, check=True).stdout.splitlines()
     own = [frame for frame in frames if not Path(frame.split(":")[0]).name.startswith("emulated_")] or frames
     return Path(own[0].split(" (")[0]).name

@@ -1,14 +1,10 @@
 """CUDA source, compiled for the CPU, and its kernels: the shape of ``cupy.RawModule`` and ``cupy.RawKernel``."""
 
 import ctypes
+import re
 import threading
 
-from minidl.kernels.cuda.emulator.arguments import (
-    DEFAULT_SHARED_BYTES,
-    MAX_SHARED_BYTES,
-    check_launch,
-    values_of,
-)
+from minidl.kernels.cuda.emulator.arguments import DEFAULT_SHARED_BYTES, MAX_SHARED_BYTES, check_launch, values_of
 from minidl.kernels.cuda.emulator.compiler import EmulatorError, compile_library
 from minidl.kernels.cuda.emulator.launching import launch, scheduler
 from minidl.kernels.cuda.emulator.settings import current_settings
@@ -25,10 +21,11 @@ class Module:
     def __init__(self, code, options=()):
         self._text, self._kernels = translate(code)
         self._definitions = [option for option in options if option.startswith("-D")]
-        self._file = next(iter(_files_named_in(code)), "kernel.cu")
+        named = re.search(r'^#line 1 "([^"]+)"', code, re.M)
+        self._file = named[1] if named else "kernel.cu"  # for g++'s messages
         self._libraries = {}  # {checked: library}
         self._lock = threading.Lock()
-        self.library(checked=False)
+        self.library(current_settings().checked)
 
     def get_function(self, name):
         """The kernel of that name; it must be ``extern "C" __global__``."""
@@ -47,11 +44,6 @@ class Module:
             return self._libraries[checked]
 
 
-def _files_named_in(code):
-    """Of ``#line 1 "conv.cu"``."""
-    return [line.split('"')[1] for line in code.splitlines() if line.startswith("#line 1 ")][:1]
-
-
 class Kernel:
     """A function that a grid of thread blocks runs."""
 
@@ -60,7 +52,7 @@ class Kernel:
         self.parameters = parameters  # their names
         self._module = module
         self._shared_limit = DEFAULT_SHARED_BYTES
-        signature = getattr(module.library(checked=False), f"{name}_signature")
+        signature = getattr(module.library(current_settings().checked), f"{name}_signature")
         signature.restype = ctypes.c_char_p
         self._types = signature().decode().split(",")[:-1]
 

@@ -65,6 +65,8 @@ extern "C" void* emulator_dynamic_shared(ElementSize element, const char* name) 
 }
 
 extern "C" void emulator_copy_later(void* to, const void* from, unsigned size, bool inside, const void* caller) {
+    if (inside) check_access((const char*)from, size, READ, caller);
+    check_access((const char*)to, size, WRITE_LATER, caller);
     IgnoreAccesses ignore;
     running->open_group.push_back({to, from, size, inside, caller});
 }

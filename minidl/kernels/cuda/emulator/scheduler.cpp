@@ -19,7 +19,7 @@
 #include "emulated_vectors.h"
 #include "emulated_threads.h"
 using emulator::Access, emulator::ElementSize, emulator::Identity, emulator::Place;
-using emulator::READ, emulator::WRITE, emulator::ATOMIC;
+using emulator::READ, emulator::WRITE, emulator::ATOMIC, emulator::WRITE_LATER;
 
 #include "fiber.h"
 #include "launch.h"
@@ -145,6 +145,7 @@ static void run_blocks() {
         block_number = launch.order == 1 ? count - 1 - i : i;
         if (launch.only_block >= 0 && block_number != launch.only_block) continue;
         emulated_block.index = index_of_block(block_number);
+        TELL_THREAD_SANITIZER(warps = std::vector<Warp>(warps.size());)  // new memory for each block, too
         run_block(random);
         free_shared_memory();
     }

@@ -1,4 +1,7 @@
-"""How kernels are run, for the length of a ``with`` block: which threads, in which order, checked or not."""
+"""How kernels are run, for the length of a ``with`` block: which threads, in which order, checked or not.
+
+The settings are the whole process's: kernels that another Python thread launches follow them too.
+"""
 
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -47,11 +50,16 @@ def thread_order(order):
 def checking():
     """Within this, kernels are compiled anew with a check before every access to memory.
 
-    EmulatorError, with file, line, thread and block, is raised for: an access outside of every array that the kernel
-    was given, or outside of a ``__shared__`` one; shared memory that is read before it is written; and a race, two
-    threads that use the same number, one of them to change it, with no barrier between and not both atomically.
-    Some ten times slower.  Not noticed: leaving a row of an array for its next row; races of three threads, where
-    the two last readers hide another.
+    EmulatorError, with file, line, thread, block and the array's element, is raised for
+
+    - an access outside of every array that the kernel was given, and of every ``__shared__`` one;
+    - several numbers read or written at once (``float4``) that do not lie at a multiple of their size;
+    - shared memory that is read before it is written, such as by a background copy without its wait;
+    - a race: two threads use the same number, one of them to change it, not both atomically, and with no barrier
+      between.  ``__syncwarp()`` is a barrier between lanes of a warp; shuffles and tensor cores are none.
+
+    About ten times slower.  Not noticed are an index that leaves a row of an array for the next row, and a race with
+    a reader when two other threads have read the same number since.
     """
     return _changed(checked=True)
 
