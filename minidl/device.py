@@ -9,6 +9,7 @@ kernels, run on the CPU thread by thread; arrays of the emulator's stand-in for 
 
 import importlib
 import shutil
+import sys
 
 import numpy as np
 
@@ -92,6 +93,8 @@ def _cuda_problem():
 
 def _emulator_problem():
     """What keeps this machine from emulating a GPU; None where nothing does."""
+    if not sys.platform.startswith("linux"):
+        return "the emulator runs on Linux only (on Windows: in WSL; on a Mac: in a container)"
     if shutil.which("g++"):
         return None
     return "the emulator compiles CUDA kernels with g++, which is not installed (Debian, Ubuntu: apt install g++)"

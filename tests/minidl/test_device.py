@@ -82,6 +82,9 @@ def test_what_is_missing_is_named(monkeypatch):
     monkeypatch.setattr(device.shutil, "which", lambda program: None)
     with pytest.raises(DeviceError, match=r"compiles CUDA kernels with g\+\+, which is not installed"):
         resolve_device("emulated")
+    monkeypatch.setattr(device.sys, "platform", "darwin")
+    with pytest.raises(DeviceError, match="the emulator runs on Linux only"):
+        resolve_device("emulated")
 
 
 @pytest.mark.parametrize("kernels", [cpu, cuda], ids=["cpu", "cuda"])
