@@ -1,6 +1,6 @@
-"""``yolov3 anchors``, ``yolov3 check-data`` and ``yolov3 download``."""
+"""``yolov3 anchors``, ``yolov3 check-data``, ``yolov3 convert`` and ``yolov3 download``."""
 
-from yolov3.commands.common import open_data
+from yolov3.commands.common import open_data, say
 from yolov3.errors import UserError
 
 
@@ -34,11 +34,30 @@ def anchors(options):
 def check_data(options):
     """Print the audit of a data set."""
     from yolov3.data.audit import audit
-    from yolov3.data.dataset import open_dataset
+    from yolov3.data.dataset import open_dataset, splits_of
 
-    for split in [options.split] if options.split else ["train", "val"]:
+    # Training needs the first two, so that one of them is missing is worth an error.
+    for split in [options.split] if options.split else dict.fromkeys(["train", "val", *splits_of(options.data)]):
         print(f"--- {options.data}, {split}")
         print(audit(open_dataset(options.data, split, options.strict)))
+
+
+def convert(options):
+    """Write a data set in another format."""
+    from yolov3.data.convert import convert as write
+    from yolov3.data.dataset import GENERATED, open_dataset, splits_of
+
+    if options.source in GENERATED:
+        raise UserError(f"{options.source} is generated while it is used, so there are no pictures to convert")
+    datasets = {split: open_dataset(options.source, split, options.strict) for split in splits_of(options.source)}
+    for split, dataset in datasets.items():
+        for line in dataset.report.summary():
+            say(f"{options.source}, {split}: {line}")
+    for line in write(datasets, options.to, options.out, options.link):
+        say(f"not kept: {line}")
+    for split, dataset in datasets.items():
+        print(f"{split}: {len(dataset)} picture{'s' if len(dataset) > 1 else ''}")
+    print(options.out)
 
 
 def download(options):

@@ -79,7 +79,7 @@ def _picture_sizes(records):
 
 
 def _problems(report):
-    lines = [f"note: {note}" for note in report.notes]
+    lines = [f"note: {note}" for note in report.remarks()]
     rounded = report.boxes_rounded
     if rounded:
         lines.append(f"note: {rounded} box{'es' if rounded > 1 else ''} clipped at the border by less than a pixel")

@@ -6,6 +6,7 @@ import re
 import sys
 
 from yolov3.data.files import is_file, read_bytes
+from yolov3.data.outlines import segmentation_box
 from yolov3.data.records import LabelledObject, LabelledPicture
 from yolov3.errors import UserError
 
@@ -16,9 +17,11 @@ def read_coco(json_file, names, report):
     """Read a COCO file: ``(names, list of LabelledPicture)``.
 
     ``names=None`` takes the categories sorted by id, so that the ids, which have gaps, become labels 0, 1, ...
-    A ``bbox`` is ``[left, top, width, height]`` in pixels; ``iscrowd`` becomes the crowd flag, and ``area``
-    stays the object's.  Pictures are looked for by ``file_name`` in the folders of :func:`picture_folders`.  Raises
-    ``UserError`` if the file as a whole is not a COCO file; single broken entries are reported and left out.
+    A ``bbox`` is ``[left, top, width, height]`` in pixels; an entry without one gets the box around its
+    ``segmentation``.  ``iscrowd`` becomes the crowd flag, ``ignore`` (which COCO's versions of Pascal VOC use) the
+    difficult flag, and ``area`` stays the object's.  Pictures are looked for by ``file_name`` in the folders of
+    :func:`picture_folders`.  Raises ``UserError`` if the file as a whole is not a COCO file; single broken entries are
+    reported and left out.
     """
     content = load_json(json_file)
     category_names = read_categories(content["categories"], json_file)
@@ -36,6 +39,7 @@ def read_coco(json_file, names, report):
             report.add("broken annotation", json_file, str(error), where)
         else:
             objects[image_id].append(labelled_object)
+            report.boxes_from_outlines += not annotation.get("bbox")
 
     folders = picture_folders(json_file)
     labelled_pictures = []
@@ -48,6 +52,10 @@ def read_coco(json_file, names, report):
             continue
         labelled_pictures.append(LabelledPicture(picture, json_file, objects[image_id], size))
     return names or list(category_names.values()), labelled_pictures
+
+
+class NoSuchSplit(UserError):
+    """A folder of annotation files has none for a split."""
 
 
 def find_annotation_file(folder, split):
@@ -66,7 +74,19 @@ def find_annotation_file(folder, split):
             raise UserError(
                 f"{folder}: {', '.join(matching)} all look like split {split!r}; give the .json file itself"
             )
-    raise UserError(f"{folder}: no .json file for split {split!r}; there are {', '.join(files)}")
+    raise NoSuchSplit(f"{folder}: no .json file for split {split!r}; there are {', '.join(files)}")
+
+
+def coco_splits(folder):
+    """Which of train, val and test have a file in ``folder``.  Raises ``UserError`` if several look like one."""
+    splits = []
+    for split in ("train", "val", "test"):
+        try:
+            find_annotation_file(folder, split)
+        except NoSuchSplit:
+            continue
+        splits.append(split)
+    return splits
 
 
 def picture_folders(json_file):
@@ -146,19 +166,32 @@ def read_object(annotation, where, image_ids, category_names):
     """``(image id, LabelledObject)`` of one entry of ``annotations``.  Raises ``UserError`` saying what is wrong."""
     if not isinstance(annotation, dict):
         raise UserError("is not an object with keys; repair or remove it")
-    image_id, category_id, bbox = (annotation.get(key) for key in ("image_id", "category_id", "bbox"))
+    image_id, category_id = annotation.get("image_id"), annotation.get("category_id")
     if not is_whole(image_id) or image_id not in image_ids:
         raise UserError(f"image_id {image_id!r} is not among the images; correct or remove it")
     if not is_whole(category_id) or category_id not in category_names:
         raise UnknownCategory(f"category_id {category_id!r} is not among the categories; correct or remove it")
+    labelled_object = LabelledObject(
+        where,
+        category_names[category_id],
+        read_box(annotation),
+        difficult=annotation.get("ignore") in (1, True),
+        crowd=annotation.get("iscrowd") in (1, True),
+        area=stated_area(annotation),
+    )
+    return image_id, labelled_object
+
+
+def read_box(annotation):
+    """``(left, top, right, bottom)`` of an entry, from its ``bbox`` or, without one, around its ``segmentation``."""
+    bbox = annotation.get("bbox")
+    if not bbox and annotation.get("segmentation"):
+        return segmentation_box(annotation["segmentation"])
     try:
         left, top, width, height = (float(number) for number in bbox)
     except (TypeError, ValueError, OverflowError):
         raise UserError(f"bbox must be four numbers [left, top, width, height], not {str(bbox)[:60]}") from None
-    box_xyxy = (left, top, left + width, top + height)
-    crowd = annotation.get("iscrowd") in (1, True)
-    area = stated_area(annotation)
-    return image_id, LabelledObject(where, category_names[category_id], box_xyxy, crowd=crowd, area=area)
+    return left, top, left + width, top + height
 
 
 def stated_area(annotation):

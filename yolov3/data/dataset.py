@@ -2,13 +2,16 @@
 
 import os
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-from yolov3.data.coco import find_annotation_file, read_coco
+from yolov3.data.coco import coco_splits, find_annotation_file, read_coco
+from yolov3.data.darknet_data import darknet_splits, read_darknet
 from yolov3.data.records import Record, build_records
 from yolov3.data.report import Report
-from yolov3.data.voc import read_voc
-from yolov3.data.yolo_txt import read_yolo
+from yolov3.data.roboflow import read_roboflow, split_folders
+from yolov3.data.voc import read_voc, voc_splits
+from yolov3.data.yolo_txt import read_yolo, yolo_splits
 from yolov3.errors import UserError
 
 GENERATED = {"shapes": False, "shapes-overlap": True}
@@ -16,7 +19,8 @@ GENERATED = {"shapes": False, "shapes-overlap": True}
 
 UNDERSTOOD = (
     "'shapes' or 'shapes-overlap' (generated), a Pascal VOC folder (Annotations/*.xml), a YOLO data.yaml or a folder "
-    "that holds one, a COCO .json or a folder with annotations/*.json"
+    "that holds one, a COCO .json or a folder with annotations/*.json, a Darknet .data file or a folder with one, "
+    "Roboflow's folders train/, valid/ and test/"
 )
 
 
@@ -43,7 +47,8 @@ def open_dataset(source, split="train", strict=False, names=None):
 
     ``source`` is ``shapes`` or ``shapes-overlap`` (generated; a folder of that name is ``./shapes``), a Pascal VOC
     folder, a ``data.yaml`` (YOLO text files, or COCO where the split's entry ends in ``.json``) or a folder that holds
-    one, a COCO ``.json`` (which is one split, whatever ``split`` says) or a folder with ``annotations/*.json``.
+    one, a COCO ``.json`` (which is one split, whatever ``split`` says) or a folder with ``annotations/*.json``, a
+    Darknet ``.data`` file or a folder with one, or Roboflow's folders ``train/``, ``valid/`` and ``test/``.
 
     What is wrong is skipped, clipped or kept as ``Report`` says and listed in ``dataset.report``; with ``strict`` the
     first problem raises ``UserError`` (only boxes that cross the border by less than one pixel are still clipped).
@@ -55,7 +60,8 @@ def open_dataset(source, split="train", strict=False, names=None):
     if str(source) in GENERATED:
         return _open_shapes(str(source), split, names)
     report = Report(strict)
-    names, labelled_pictures = _read(Path(source), split, None if names is None else list(names), report)
+    read, _ = _reader_of(Path(source))
+    names, labelled_pictures = read(split, None if names is None else list(names), report)
     records = build_records(labelled_pictures, names, report)
     if not records:
         first = report.first_message()
@@ -75,23 +81,56 @@ def _open_shapes(source, split, names):
     return dataset
 
 
-def _read(source, split, names, report):
-    """Choose the reader by what is there: ``(names, list of LabelledPicture)``."""
+def splits_of(source):
+    """Which of ``train``, ``val`` and ``test`` a source has; one that is a single split as a whole has ``train``."""
+    if str(source) in GENERATED:
+        return ["train", "val"]
+    _, splits = _reader_of(Path(source))
+    found = splits()
+    if not found:
+        raise UserError(f"{source}: has none of the splits train, val and test; name them so, or give the file itself")
+    return found
+
+
+def _reader_of(source):
+    """Choose by what is there: ``read(split, names, report) -> (names, list of LabelledPicture)`` and ``splits()``."""
     if os.path.isdir(source):  # Path.is_dir raises for a name too long to exist
-        # The files decide, not the folder: some file systems cannot tell Annotations from annotations.
-        if any((source / "Annotations").glob("*.xml")):
-            return read_voc(source, split, names, report)
-        for name in ("data.yaml", "data.yml"):
-            if (source / name).is_file():
-                return read_yolo(source / name, split, names, report)
-        if any((source / "annotations").glob("*.json")):
-            return read_coco(find_annotation_file(source / "annotations", split), names, report)
-        raise UserError(f"{source}: this folder holds no data set; understood are {UNDERSTOOD}")
+        return _reader_of_folder(source)
     if not os.path.exists(source):
         raise UserError(f"{source}: no such file or folder; understood are {UNDERSTOOD}")
-    if source.suffix.lower() in (".yaml", ".yml"):
-        return read_yolo(source, split, names, report)
-    if source.suffix.lower() == ".json":
-        report.notes.append(f"{source} is one file, so every split is the whole file")
-        return read_coco(source, names, report)
+    suffix = source.suffix.lower()
+    if suffix in (".yaml", ".yml"):
+        return partial(read_yolo, source), partial(yolo_splits, source)
+    if suffix == ".data":
+        return partial(read_darknet, source), partial(darknet_splits, source)
+    if suffix == ".json":
+        return partial(_read_coco_file, source), lambda: ["train"]
     raise UserError(f"{source}: is no data set; understood are {UNDERSTOOD}")
+
+
+def _reader_of_folder(folder):
+    # The files decide, not the folder: some file systems cannot tell Annotations from annotations.
+    if any((folder / "Annotations").glob("*.xml")):
+        return partial(read_voc, folder), partial(voc_splits, folder)
+    for name in ("data.yaml", "data.yml"):
+        if (folder / name).is_file():
+            return partial(read_yolo, folder / name), partial(yolo_splits, folder / name)
+    if any((folder / "annotations").glob("*.json")):
+        return partial(_read_coco_folder, folder / "annotations"), partial(coco_splits, folder / "annotations")
+    data_files = sorted(folder.glob("*.data"))
+    if len(data_files) == 1:
+        return partial(read_darknet, data_files[0]), partial(darknet_splits, data_files[0])
+    if data_files:
+        raise UserError(f"{folder}: holds {', '.join(path.name for path in data_files)}; give one of these files")
+    if split_folders(folder):
+        return partial(read_roboflow, folder), lambda: list(split_folders(folder))
+    raise UserError(f"{folder}: this folder holds no data set; understood are {UNDERSTOOD}")
+
+
+def _read_coco_file(json_file, split, names, report):
+    report.notes.append(f"{json_file} is one file, so every split is the whole file")
+    return read_coco(json_file, names, report)
+
+
+def _read_coco_folder(annotations, split, names, report):
+    return read_coco(find_annotation_file(annotations, split), names, report)

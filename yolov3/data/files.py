@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from yolov3.errors import UserError
 
-PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
+PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif")
 SIDEWAYS = (5, 6, 7, 8)  # EXIF orientations that turn the picture by a quarter: width and height change places
 
 
@@ -61,12 +61,26 @@ def picture_size(path):
 
 
 def _is_sideways(image):
+    return _orientation(image) in SIDEWAYS
+
+
+def _orientation(image):
     from yolov3.image import EXIF_ORIENTATION
 
     try:
-        return image.getexif().get(EXIF_ORIENTATION) in SIDEWAYS
+        return image.getexif().get(EXIF_ORIENTATION)
     except Exception:  # damaged EXIF data beside good pixels: upright, as load_image takes it
-        return False
+        return None
+
+
+def is_turned(path):
+    """Whether a readable picture file's EXIF orientation turns or mirrors what is stored."""
+    from PIL import Image
+
+    from yolov3.image import UPRIGHT
+
+    with Image.open(path) as image:
+        return _orientation(image) in UPRIGHT
 
 
 def picture_sizes(paths):

@@ -45,8 +45,8 @@ class Report:
     """The problems met while a data set was opened.
 
     ``problems[kind]`` lists the :class:`Problem` s of one of the ``KINDS`` in the order they were met,
-    ``boxes_rounded`` counts the boxes clipped by less than a pixel, which is nothing to mend, and ``notes`` are
-    remarks about the data set as a whole.
+    ``boxes_rounded`` counts the boxes clipped by less than a pixel and ``boxes_from_outlines`` those put around a
+    polygon or mask, which is nothing to mend, and ``notes`` are remarks about the data set as a whole.
     With ``strict=True`` the first problem raises :class:`~yolov3.errors.UserError` instead.
     """
 
@@ -54,6 +54,7 @@ class Report:
         self.strict = strict
         self.problems = {kind: [] for kind in KINDS}
         self.boxes_rounded = 0
+        self.boxes_from_outlines = 0
         self.notes = []
 
     def add(self, kind, file, detail, where=""):
@@ -80,9 +81,17 @@ class Report:
                 return self.problems[kind][0].message
         return None
 
+    def remarks(self):
+        """The notes, and how many boxes stand for an outline: nothing that must be mended."""
+        count = self.boxes_from_outlines
+        if not count:
+            return list(self.notes)
+        several = f"{count} outlines (polygons or masks) were replaced by the boxes around them"
+        return [*self.notes, "1 outline (polygon or mask) was replaced by its box" if count == 1 else several]
+
     def summary(self):
         """Short warning lines, one per kind: ``skipped 2 zero-area boxes (a.xml object 3 (RBC), ...)``."""
-        lines = list(self.notes)
+        lines = self.remarks()
         for kind, count in self.counts().items():
             handled, one, many = KINDS[kind]
             names = [problem.name for problem in self.problems[kind][:NAMES_IN_SUMMARY]]

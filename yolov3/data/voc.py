@@ -23,14 +23,20 @@ def read_voc(folder, split, names, report):
     names.  Raises ``UserError`` if the folder has no such split.
     """
     if names is None:
-        names = class_names(folder)
+        names = class_names([folder / "Annotations"])
     pictures = pictures_in(folder / "JPEGImages")
+    stems = stems_of_split(folder, split, {picture.stem for picture in pictures}, report)
+    return names, read_annotations(stems, folder / "Annotations", folder / "JPEGImages", report)
+
+
+def read_annotations(stems, annotations, picture_folder, report):
+    """A ``LabelledPicture`` for each stem of the folder ``annotations``; what cannot be read is reported."""
+    pictures = pictures_in(picture_folder)
     by_stem = {picture.stem: picture for picture in pictures}
     by_name = {picture.name: picture for picture in pictures}
-
     labelled_pictures = []
-    for stem in stems_of_split(folder, split, by_stem, report):
-        annotation = folder / "Annotations" / f"{stem}.xml"
+    for stem in stems:
+        annotation = annotations / f"{stem}.xml"
         if not is_file(annotation):
             report.add("missing annotation", annotation, f"does not exist; label picture {stem!r} or leave it out")
             continue
@@ -42,18 +48,18 @@ def read_voc(folder, split, names, report):
         file_name = text_of(root, "filename").replace("\\", "/").split("/")[-1]
         picture = by_stem.get(stem) or by_name.get(file_name)
         if picture is None:
-            detail = f"its picture {file_name or stem!r} is not in {folder / 'JPEGImages'}; add it or remove the file"
+            detail = f"its picture {file_name or stem!r} is not in {picture_folder}; add it or remove the file"
             report.add("missing picture", annotation, detail)
             continue
         objects = read_objects(root, annotation, report)
         labelled_pictures.append(LabelledPicture(picture, annotation, objects, stated_size(root)))
-    return names, labelled_pictures
+    return labelled_pictures
 
 
-def class_names(folder):
-    """The names of all objects in all readable annotation files, sorted."""
+def class_names(folders):
+    """The names of all objects in all readable annotation files of these folders, sorted."""
     names = set()
-    for annotation in (folder / "Annotations").glob("*.xml"):
+    for annotation in (path for folder in folders for path in folder.glob("*.xml")):
         try:
             root = parse_annotation(annotation)
         except UserError:
@@ -62,31 +68,54 @@ def class_names(folder):
     return sorted(names - {""})
 
 
-def stems_of_split(folder, split, by_stem, report):
-    """File stems of a split, in the order of its list.
+def stems_of_split(folder, split, picture_stems, report):
+    """File stems of a split, in the order of its list: see :func:`list_of_split`.
 
-    ``train`` is ``trainval.txt`` where a ``test.txt`` is there to be tested on (or nothing smaller exists), else
-    ``train.txt``; ``val`` is ``test.txt`` if it exists, else ``val.txt``: the two never share a picture.  Any other
-    split is the list of that name.  A folder without lists is one single split: every annotation and picture.
+    A folder without lists is one single split: every annotation and picture.
     """
-    lists = {path.stem: path for path in (folder / "ImageSets" / "Main").glob("*.txt")}
-    known = {path.stem for path in (folder / "Annotations").glob("*.xml")} | by_stem.keys()
+    lists = split_lists(folder)
+    known = {path.stem for path in (folder / "Annotations").glob("*.xml")} | picture_stems
     if not lists:
         report.notes.append(f"{folder} has no ImageSets/Main/*.txt, so every split is the whole folder")
         return sorted(known)
-    chosen = split
-    if split == "train" and "trainval" in lists and ("test" in lists or "train" not in lists):
-        chosen = "trainval"
-    if split == "val" and "test" in lists:
-        chosen = "test"
-    if chosen not in lists:
+    chosen = list_of_split(lists, split)
+    if chosen is None:
         present = ", ".join(sorted(lists)[:10]) + (", ..." if len(lists) > 10 else "")
-        raise UserError(f"{folder / 'ImageSets' / 'Main'} has no {chosen}.txt; its lists are {present}")
+        raise UserError(f"{folder / 'ImageSets' / 'Main'} has no {split}.txt; its lists are {present}")
     lines = [line.strip() for line in read_text(lists[chosen], LIST_LIMIT).splitlines()]
     # VOC's lists for one class carry a second column: 1 it is there, -1 it is not, 0 only difficult ones.
     # Where "cell 1" is a file, though, the number is part of its name.
     stems = [line if line in known else re.sub(r"\s+(-1|0|1)$", "", line) for line in lines]
     return list(dict.fromkeys(stem for stem in stems if stem))
+
+
+def split_lists(folder):
+    """The lists of a VOC folder: ``{name: path}``."""
+    return {path.stem: path for path in (folder / "ImageSets" / "Main").glob("*.txt")}
+
+
+def list_of_split(lists, split):
+    """The name of the list that is a split, None if there is none.  ``train`` and ``val`` never share a picture.
+
+    ``train`` is ``trainval`` where a ``test`` is there to be tested on (or nothing smaller exists), else ``train``;
+    ``val`` is ``test`` where ``trainval`` holds VOC's own ``val`` or there is no ``val``.  Any other split is the list
+    of that name.
+    """
+    chosen = split
+    if split == "train" and "trainval" in lists and ("test" in lists or "train" not in lists):
+        chosen = "trainval"
+    if split == "val" and "test" in lists and ("trainval" in lists or "val" not in lists):
+        chosen = "test"
+    return chosen if chosen in lists else None
+
+
+def voc_splits(folder):
+    """Which of train, val and test a VOC folder has; a folder without lists is ``train`` as a whole."""
+    lists = split_lists(folder)
+    chosen = {split: list_of_split(lists, split) for split in ("train", "val", "test")}
+    if chosen["test"] == chosen["val"]:
+        chosen["test"] = None  # the same pictures
+    return [split for split, name in chosen.items() if name] if lists else ["train"]
 
 
 class NoDoctype(ElementTree.TreeBuilder):

@@ -1,6 +1,8 @@
 """YOLO data sets: a ``data.yaml`` that names the splits and classes, and one text file of boxes per picture.
 
-A line of a label file is ``class cx cy w h``, the box as fractions of the picture's width and height.
+A line of a label file is ``class cx cy w h``, the box as fractions of the picture's width and height.  Sets for
+segmentation have ``class x1 y1 x2 y2 x3 y3 ...``, the corners of the object's outline: its box is taken.  Sets for pose
+(``kpt_shape`` in the yaml) add key points to each box: they are not used.
 """
 
 import os
@@ -9,9 +11,10 @@ from pathlib import Path
 
 import numpy as np
 
-from yolov3.boxes import cxcywh_to_xyxy
+from yolov3.boxes import cxcywh_to_xyxy, xyxy_to_cxcywh
 from yolov3.data.coco import read_coco
 from yolov3.data.files import is_file, pictures_in, read_bytes, read_text
+from yolov3.data.outlines import POLYGON_NUMBERS, box_around
 from yolov3.data.records import LabelledObject, LabelledPicture
 from yolov3.errors import UserError
 
@@ -38,8 +41,17 @@ def read_yolo(yaml_file, split, names, report):
         return read_coco(places[0], names or own_names, report)
     own_names = class_names(config, yaml_file)
 
-    listed = [picture for place in places for picture in pictures_of_entry(place, base, report)]
-    pictures = list(dict.fromkeys(listed))  # a picture that two entries name counts once
+    listed = [picture for place in places for picture in pictures_of_entry(place, (place.parent, base), report)]
+    return names or own_names, read_labels(listed, own_names, report, (yaml_file, split), key_points(config))
+
+
+def read_labels(pictures, names, report, source_and_split, key_point_numbers=0):
+    """A ``LabelledPicture`` for each of ``pictures``, from its label file; one without such a file is background.
+
+    ``key_point_numbers``: how many numbers may follow each box.  Raises ``UserError``, which says whose pictures they
+    are, if none of them has a label file.
+    """
+    pictures = list(dict.fromkeys(pictures))  # a picture that two entries name counts once
     labelled_pictures, missing = [], []
     for picture in pictures:
         annotation = label_file(picture)
@@ -49,14 +61,21 @@ def read_yolo(yaml_file, split, names, report):
             report.add("assumed background", annotation, detail)
             labelled_pictures.append(LabelledPicture(picture, annotation))
             continue
-        objects = read_label_file(annotation, own_names, report)
+        objects = read_label_file(annotation, names, report, key_point_numbers)
         if objects is not None:
             labelled_pictures.append(LabelledPicture(picture, annotation, objects, relative=True))
     if missing and len(missing) == len(pictures):
+        source, split = source_and_split
         raise UserError(
-            f"{yaml_file}: none of the pictures of split {split!r} has a label file; the first should be {missing[0]}"
+            f"{source}: none of the pictures of split {split!r} has a label file; the first should be {missing[0]}"
         )
-    return names or own_names, labelled_pictures
+    return labelled_pictures
+
+
+def yolo_splits(yaml_file):
+    """Which of train, val and test a ``data.yaml`` names."""
+    config = load_yaml(yaml_file)
+    return [split for split in ("train", "val", "test") if entry_of(config, split)]
 
 
 def load_yaml(yaml_file):
@@ -95,9 +114,21 @@ def class_names(config, yaml_file):
     return names
 
 
+def key_points(config):
+    """How many numbers each line has beyond its box, for key points: ``kpt_shape: [points, 2 or 3 numbers each]``."""
+    shape = config.get("kpt_shape")
+    is_shape = isinstance(shape, list) and len(shape) == 2 and all(isinstance(size, int) for size in shape)
+    return max(0, shape[0] * shape[1]) if is_shape else 0
+
+
+def entry_of(config, split):
+    """What a ``data.yaml`` says about a split, None if nothing; ``val`` may also be spelled ``valid``."""
+    return config.get(split) or (config.get("valid") if split == "val" else None)
+
+
 def split_entries(config, split, yaml_file):
-    """The entries of a split as a list of texts; ``val`` may also be spelled ``valid``."""
-    entry = config.get(split) or (config.get("valid") if split == "val" else None)
+    """The entries of a split as a list of texts."""
+    entry = entry_of(config, split)
     entries = entry if isinstance(entry, list) else [entry]
     if not entry:
         present = [name for name in ("train", "val", "valid", "test") if config.get(name)]
@@ -128,20 +159,26 @@ def locate(entry, base, yaml_file):
     raise UserError(f"{yaml_file}: {entry!r} does not exist; looked for {os.path.normpath(places[0])}")
 
 
-def pictures_of_entry(place, base, report):
-    """The pictures of a folder and its subfolders, or of a ``.txt`` list with one path per line.
-
-    Paths in a list are relative to the list's own folder or to ``base``, the data set's ``path``.
-    """
+def pictures_of_entry(place, bases, report):
+    """The pictures of a folder and its subfolders, or of a ``.txt`` list: see :func:`listed_pictures`."""
     if place.is_dir():
         return pictures_in(place, recursive=True)
     if place.suffix.lower() != ".txt":
         raise UserError(f"{place}: is neither a folder nor a .txt list of pictures")
+    return listed_pictures(place, bases, report)
+
+
+def listed_pictures(place, bases, report):
+    """The pictures that a list names, one path per line, absolute or relative to one of the folders ``bases``.
+
+    Backslashes, as Windows writes them, separate folders where no file has them in its name.
+    """
     pictures = []
     for number, line in enumerate(read_text(place, LIST_LIMIT).splitlines(), 1):
         if not line.strip():
             continue
-        places = [folder / line.strip() for folder in (place.parent, base)]
+        spellings = (line.strip(), line.strip().replace("\\", "/"))
+        places = [folder / spelling for spelling in spellings for folder in bases]
         picture = next((path for path in places if is_file(path)), None)
         if picture is None:
             report.add(
@@ -153,20 +190,21 @@ def pictures_of_entry(place, base, report):
 
 
 def label_file(picture):
-    """``.../images/a.jpg -> .../labels/a.txt``: the last folder called ``images`` is replaced.
+    """``.../images/a.jpg -> .../labels/a.txt``: the last folder called ``images`` (or ``JPEGImages``) is replaced.
 
     Without such a folder, or where only that file exists, the label file lies beside the picture.
     """
     beside = picture.with_suffix(".txt")
     parts = list(beside.parts)
-    if "images" not in parts:
+    found = [index for index, part in enumerate(parts[:-1]) if part in ("images", "JPEGImages")]
+    if not found:
         return beside
-    last = len(parts) - 1 - parts[::-1].index("images")
+    last = found[-1]
     in_labels = Path(*parts[:last], "labels", *parts[last + 1 :])
     return beside if is_file(beside) and not is_file(in_labels) else in_labels
 
 
-def read_label_file(annotation, names, report):
+def read_label_file(annotation, names, report, key_point_numbers=0):
     """The objects of one label file, boxes as fractions of the picture.
 
     Broken lines are reported and left out.  None, if the file or every line of it is broken: then the picture is
@@ -185,22 +223,34 @@ def read_label_file(annotation, names, report):
         filled += 1
         where = f"line {number}"
         try:
-            label, cx, cy, w, h = (float(word) for word in words)
-            if not label.is_integer():
-                raise ValueError
+            label, box_cxcywh, is_outline = read_line(words, key_point_numbers)
         except ValueError:
             broken += 1
-            wanted = "a line is five numbers, 'class cx cy w h' (polygons are not read)"
+            wanted = "a line is five numbers, 'class cx cy w h', or a class and the x y of three or more corners"
             report.add("broken annotation", annotation, f"{wanted}, but this one is {line.strip()[:60]!r}", where)
             continue
         if not 0 <= label < len(names):
             detail = f"class id {label:.0f} is not in 0 ... {len(names) - 1}, the {len(names)} names of the data set"
             report.add("class id out of range", annotation, f"{detail}; correct it or add the name", where)
             continue
+        report.boxes_from_outlines += is_outline
         places.append((where, names[int(label)]))
-        boxes_cxcywh.append((cx, cy, w, h))
+        boxes_cxcywh.append(box_cxcywh)
     if filled and broken == filled:
         return None
     with np.errstate(over="ignore", invalid="ignore"):  # what overflows is found when the boxes are checked
         boxes_xyxy = cxcywh_to_xyxy(np.array(boxes_cxcywh).reshape(-1, 4))  # (n, 4)
     return [LabelledObject(*place, tuple(box)) for place, box in zip(places, boxes_xyxy.tolist(), strict=True)]
+
+
+def read_line(words, key_point_numbers=0):
+    """``(class id, (cx, cy, w, h) in fractions, whether from an outline)``; ``ValueError`` if the line is broken."""
+    label, *numbers = (float(word) for word in words)
+    if not label.is_integer():
+        raise ValueError
+    if len(numbers) == 4 + key_point_numbers:
+        return label, tuple(numbers[:4]), False
+    if len(numbers) < POLYGON_NUMBERS or len(numbers) % 2:
+        raise ValueError
+    with np.errstate(over="ignore", invalid="ignore"):
+        return label, tuple(xyxy_to_cxcywh(np.array(box_around(numbers[0::2], numbers[1::2])))), True

@@ -62,6 +62,36 @@ def test_the_stated_area_is_kept_and_follows_its_box(save):
     assert record.areas.tolist() == [31.25, 0, 16]
 
 
+def test_a_difficult_object_is_marked_ignore_as_in_cocos_versions_of_voc(save):
+    path = save(coco([annotation([1, 2, 10, 5], ignore=1), annotation([20, 3, 4, 4], ignore=0)]))
+    [record] = open_dataset(path, strict=True).records
+    assert record.difficult.tolist() == [True, False]
+
+
+def test_without_a_bbox_the_box_is_that_of_the_outline(save):
+    polygons = [[5, 4, 9, 4, 9, 8], [20.5, 6, 22, 6, 22, 12.25, 21, 7]]
+    mask = {"size": [20, 40], "counts": [20 * 3 + 5, 4, 800 - 69]}  # column 3, rows 5 to 8
+    entries = [
+        annotation(None, segmentation=polygons),
+        annotation([], segmentation=mask, iscrowd=1),
+        annotation([1, 2, 10, 5], segmentation=polygons),  # the bbox is what counts
+    ]
+    dataset = open_dataset(save(coco(entries)), strict=True)
+    [record] = dataset.records
+    assert record.boxes_xyxy.tolist() == [[5, 4, 22, 12.25], [3, 5, 4, 9], [1, 2, 11, 7]]
+    assert record.crowd.tolist() == [False, True, False]
+    assert dataset.report.boxes_from_outlines == 2
+
+
+def test_an_outline_that_cannot_be_read_is_reported_by_its_number(save):
+    entries = [annotation([1, 2, 10, 5]), annotation(None, segmentation=[[1, 2, 3]])]
+    dataset = open_dataset(save(coco(entries)))
+    assert len(dataset.records[0].labels) == 1
+    [problem] = dataset.report.problems["broken annotation"]
+    assert problem.name == "labels.json annotation 2 (id 11)"
+    assert "three or more corners" in problem.message
+
+
 INVALID_AREAS = [-1, float("nan"), float("inf"), 10**400, "5", None, True, [5]]
 
 

@@ -85,6 +85,8 @@ def test_difficult_objects_carry_their_flag(voc):
         (["train", "val", "trainval"], "val", "val"),
         (["train", "val"], "train", "train"),
         (["trainval"], "train", "trainval"),
+        (["train", "val", "test"], "val", "val"),  # no trainval is trained on that would hold it
+        (["train", "test"], "val", "test"),
         (["train", "fold3"], "fold3", "fold3"),
     ],
 )

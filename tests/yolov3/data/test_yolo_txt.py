@@ -104,7 +104,9 @@ def test_a_wrong_yaml_is_one_clear_sentence(yolo, yaml, message):
 BROKEN_LINES = {
     "too few": "0 .5 .5 .5",
     "extra column": "0 .5 .5 .5 .5 .9",
-    "polygon": "0 .1 .1 .2 .1 .2 .2 .1 .2",
+    "half a corner": "0 .1 .1 .2 .1 .2 .2 .1",
+    "two corners": "0 .1 .1 .2",
+    "class of a polygon": "0.5 .1 .1 .2 .1 .2 .2",
     "word": "cat .5 .5 .5 .5",
     "comma": "0,.5,.5,.5,.5",
     "half a class": "0.5 .5 .5 .5 .5",
@@ -170,11 +172,37 @@ def test_a_file_that_is_no_label_text_is_skipped_with_its_picture(yolo, content)
         open_dataset(data, strict=True)
 
 
-def test_a_file_of_polygons_only_does_not_become_background(yolo):
-    data = yolo(good="0 .5 .5 .5 .5", polygons="0 .1 .1 .2 .1 .2 .2\n1 .1 .1 .2 .1 .2 .2\n")
+def test_a_file_of_broken_lines_only_does_not_become_background(yolo):
+    data = yolo(good="0 .5 .5 .5 .5", broken="0 .1 .1 .2\n1 .1 .1 .2 .1 .2\n")
     dataset = open_dataset(data)
     assert names_of(dataset) == ["good"]
     assert dataset.report.counts() == {"broken annotation": 2}
+
+
+def test_the_box_around_a_polygon_is_taken_and_counted(yolo):
+    data = yolo(a="1 .1 .5 .4 .2 .3 .8\n0 .5 .5 .5 .5\n1 .75 .25 .75 .75 .25 .75 .25 .25")
+    dataset = open_dataset(data, strict=True)
+    [record] = dataset.records
+    # 40x20 pixels: x 4, 16, 12 and y 10, 4, 16; then a box, and the same box by its four corners
+    np.testing.assert_allclose(record.boxes_xyxy, [[4, 4, 16, 16], [10, 5, 30, 15], [10, 5, 30, 15]], rtol=1e-6)
+    assert record.labels.tolist() == [1, 0, 1]
+    assert dataset.report.boxes_from_outlines == 2
+    assert dataset.report.summary() == ["2 outlines (polygons or masks) were replaced by the boxes around them"]
+
+
+@pytest.mark.parametrize("number", ["nan", "inf", "-inf", "1e999"])
+def test_a_polygon_with_a_corner_that_is_no_number(yolo, number):
+    dataset = open_dataset(yolo(a=f"0 .1 .1 {number} .2 .3 .3\n1 .5 .5 .5 .5"))
+    assert dataset.records[0].labels.tolist() == [1]
+    assert dataset.report.counts() == {"non-finite box": 1}
+
+
+@pytest.mark.parametrize(("shape", "points"), [("[2, 3]", ".1 .1 2 .2 .2 0"), ("[2, 2]", ".1 .1 .2 .2")])
+def test_key_points_of_a_pose_set_are_not_taken_for_a_polygon(yolo, shape, points):
+    data = yolo(f"train: images\nnames: [person]\nkpt_shape: {shape}\n", a=f"0 .5 .5 .5 .5 {points}")
+    dataset = open_dataset(data, strict=True)
+    np.testing.assert_allclose(dataset.records[0].boxes_xyxy, [[10, 5, 30, 15]], rtol=1e-6)
+    assert dataset.report.boxes_from_outlines == 0
 
 
 def test_a_byte_order_mark_and_windows_lines_are_read(yolo):
@@ -252,6 +280,8 @@ def test_the_last_images_folder_becomes_labels(tmp_path):
     picture = tmp_path / "images" / "set" / "images" / "train" / "a.b.jpg"
     assert label_file(picture) == tmp_path / "images" / "set" / "labels" / "train" / "a.b.txt"
     assert label_file(tmp_path / "photos" / "a.jpg") == tmp_path / "photos" / "a.txt"
+    assert label_file(tmp_path / "VOC2007" / "JPEGImages" / "a.jpg") == tmp_path / "VOC2007" / "labels" / "a.txt"
+    assert label_file(tmp_path / "images") == tmp_path / "images.txt"  # a file of that name is no folder
     (tmp_path / "images").mkdir()
     (tmp_path / "images" / "c.txt").touch()  # a label file beside the picture is found as well
     assert label_file(tmp_path / "images" / "c.jpg") == tmp_path / "images" / "c.txt"
