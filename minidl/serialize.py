@@ -8,6 +8,7 @@ import json
 import os
 import tempfile
 import zipfile
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -21,24 +22,65 @@ class FileFormatError(ValueError):
     """A file is not what it should be; the message names it and says why."""
 
 
-def write_atomically(path, write):
+TEMPORARY = (".writing-", ".tmp")  # how the names of unfinished files begin and end
+
+
+def write_atomically(path, write, keep=None):
     """Call ``write(file)`` with a temporary file beside ``path``, then rename it.
 
-    Whoever looks at ``path`` finds the old content or the new, never half of it; on failure the temporary file is gone.
+    Whoever looks at ``path`` finds the old content or the new, never half of it, even if the process is killed or the
+    machine loses power; on failure the temporary file is gone.  A killed process leaves it: :func:`remove_unfinished`.
+    ``keep``: where the old content shall be found from then on, a path in the same folder; None for nowhere.
     """
     path = Path(path)
     # A short name of its own: the file's name with something added may be too long.
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".writing-", suffix=".tmp")
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=TEMPORARY[0], suffix=TEMPORARY[1])
     try:
         with os.fdopen(handle, "wb") as file:
             write(file)
             file.flush()
             os.fsync(file.fileno())
         _allow_reading(temporary)
+        if keep is not None and path.exists():
+            _keep(path, keep)
         os.replace(temporary, path)
+        _write_names(path.parent)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
+
+
+def remove_unfinished(folder):
+    """Remove what processes that were killed while writing have left in a folder.  Nobody may be writing there."""
+    begin, end = TEMPORARY
+    for path in Path(folder).glob(f"{begin}*{end}"):
+        path.unlink(missing_ok=True)
+
+
+def _keep(path, kept):
+    """Make ``kept`` a second name of the file ``path``, in place of what had that name."""
+    begin, end = TEMPORARY
+    second_name = path.with_name(f"{begin}kept{end}")
+    second_name.unlink(missing_ok=True)
+    try:
+        os.link(path, second_name)
+    except OSError:  # not every file system gives a file two names; for a moment there is then no file ``path``
+        os.replace(path, kept)
+    else:
+        os.replace(second_name, kept)
+        second_name.unlink(missing_ok=True)  # where both were names of one file already, POSIX renames nothing
+
+
+def _write_names(folder):
+    """Have the names in a folder written to the disk, where the system can: a rename alone may not survive a crash."""
+    if os.name != "posix":
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        with suppress(OSError):  # not every file system can
+            os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def _allow_reading(path):
@@ -48,10 +90,10 @@ def _allow_reading(path):
     os.chmod(path, 0o666 & ~mask)
 
 
-def save(path, arrays, settings=None):
+def save(path, arrays, settings=None, keep=None):
     """Write ``{name: array}`` and JSON-serialisable ``settings`` to ``path``, atomically and uncompressed.
 
-    Arrays may lie on any device; the file is the same.
+    Arrays may lie on any device; the file is the same.  ``keep``: as for :func:`write_atomically`.
     """
     text = np.frombuffer(json.dumps(settings or {}).encode(), np.uint8)
 
@@ -61,7 +103,7 @@ def save(path, arrays, settings=None):
                 with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
                     np.lib.format.write_array(member, np.asarray(to_cpu(array)), allow_pickle=False)
 
-    write_atomically(path, write)
+    write_atomically(path, write, keep)
 
 
 def load(path):

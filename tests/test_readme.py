@@ -15,7 +15,7 @@ from yolov3.draw import save_image
 from yolov3.model import build_model
 
 README = (PROJECT / "README.md").read_text()
-NAMES = "demo|train|val|detect|video|export|anchors|check-data|download|info|compare-backbones"
+NAMES = "demo|train|overfit|val|detect|video|export|anchors|check-data|convert|download|info|compare-backbones"
 COMMANDS = re.findall(rf"(?<!/)\b(?:\.venv/bin/)?yolov3 ((?:{NAMES})\b[^`\n]*)", README)
 NETWORKS = re.findall(
     r"\| `(yolov3[\w-]*)`(?: \((\d+) classes\))? \| ([\d,]+) \| ([\d.]+) billion at (\d+)x(\d+) \|", README

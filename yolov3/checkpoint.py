@@ -36,8 +36,12 @@ def is_checkpoint(path):
     return str(path).endswith(".npz") or (os.path.isfile(path) and zipfile.is_zipfile(path))
 
 
-def save_checkpoint(path, checkpoint):
-    """Write a checkpoint, whole or not at all; the old file stays until the new one is complete."""
+def save_checkpoint(path, checkpoint, keep=None):
+    """Write a checkpoint, whole or not at all; the old file stays until the new one is complete.
+
+    ``keep``: what the old file shall be called then, a path in the same folder; None to replace it.  Raises UserError
+    where it cannot be written.
+    """
     settings = {
         "format": FORMAT,
         "preset": checkpoint.preset,
@@ -50,7 +54,7 @@ def save_checkpoint(path, checkpoint):
     arrays = {f"model/{name}": array for name, array in checkpoint.model.state_dict().items()}
     arrays |= {f"optimizer/{name}": array for name, array in checkpoint.optimizer.items()}
     with writing(path):
-        save(path, arrays, settings)
+        save(path, arrays, settings, keep)
 
 
 def load_checkpoint(path):

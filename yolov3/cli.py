@@ -4,6 +4,7 @@ Nothing heavy is imported before the arguments are understood, so ``yolov3 --hel
 """
 
 import argparse
+import math
 import os
 import sys
 
@@ -53,8 +54,18 @@ def build_parser():
     parser = argparse.ArgumentParser(prog="yolov3", description="YOLOv3 from scratch: train, evaluate, detect.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for add in (
-        *(_add_demo, _add_train, _add_val, _add_detect, _add_video, _add_export, _add_info, _add_compare_backbones),
-        *(_add_anchors, _add_check_data, _add_download),
+        *(
+            _add_demo,
+            _add_train,
+            _add_overfit,
+            _add_val,
+            _add_detect,
+            _add_video,
+            _add_export,
+            _add_info,
+            _add_compare_backbones,
+        ),
+        *(_add_anchors, _add_check_data, _add_convert, _add_download),
     ):
         add(commands)
     return parser
@@ -93,21 +104,39 @@ def _add_train(commands):
     command.add_argument("--ignore-thres", type=_fraction, help="IoU above which a box is ignored (default 0.7)")
     command.add_argument("--momentum", type=_fraction, help="share of a batch in batch norm's averages (default 0.1)")
     command.add_argument("--resume", metavar="RUN", help="continue the run in this folder (or of this last.npz)")
+    save_help = "write a checkpoint within an epoch after so many minutes, too (default 10; 0: after every step)"
+    command.add_argument("--save-every", type=_minutes, metavar="MINUTES", help=save_help)
     _add_strict(command)
     _add_seed(command, default=None)
     _add_device(command)
     _add_output(command, "train")
 
 
+def _add_overfit(commands):
+    command = _command(commands, "overfit", "learn one batch by heart, to see whether the data can be learned at all")
+    _add_data(command)
+    command.add_argument("--model", default="yolov3-nano", help="preset, as for train (default yolov3-nano)")
+    _add_image_size(command, "of the network input (default: the preset's)")
+    command.add_argument("--batch", type=_positive_integer, default=4, help="pictures in the batch (default 4)")
+    command.add_argument("--steps", type=_positive_integer, default=400, help="at most so many (default 400)")
+    command.add_argument("--lr", type=float, help="learning rate at the top of its schedule (default 0.005)")
+    _add_strict(command)
+    _add_seed(command)
+    _add_device(command)
+    _add_output(command, "overfit")
+
+
 def _add_val(commands):
-    command = _command(commands, "val", "evaluate a detector: AP per class, mAP@0.5 and AP@[.5:.95]")
+    val_help = "evaluate a detector: AP per class and size, mAP@0.5 and AP@[.5:.95], speed, and errors by kind"
+    command = _command(commands, "val", val_help)
     _add_network(command)
     _add_data(command)
     command.add_argument("--split", default="val", help="part of the data set (default val)")
     command.add_argument("--batch", type=_positive_integer, default=8, help="pictures per step (default 8)")
     _add_thresholds(command, EVALUATION_CONFIDENCE)
     _add_low_memory(command)
-    command.add_argument("--save-json", action="store_true", help="also write detections.json, boxes in pixels")
+    json_help = "also write detections.json, boxes in pixels, and coco_*.json, the same and the truth for pycocotools"
+    command.add_argument("--save-json", action="store_true", help=json_help)
     _add_strict(command)
     _add_device(command)
     _add_output(command, "val")
@@ -163,7 +192,17 @@ def _add_anchors(commands):
 def _add_check_data(commands):
     command = _command(commands, "check-data", "read a data set, check every label and picture, and say what is in it")
     _add_data(command)
-    command.add_argument("--split", help="part of the data set (default: train, then val)")
+    command.add_argument("--split", help="part of the data set (default: train, val, and test if it has one)")
+    _add_strict(command)
+
+
+def _add_convert(commands):
+    command = _command(commands, "convert", "write a data set in another format, all its splits")
+    source_help = "a VOC, COCO or Roboflow folder, a COCO json, a YOLO data.yaml, or a Darknet .data file"
+    command.add_argument("source", metavar="SOURCE", help=source_help)
+    command.add_argument("--to", required=True, choices=("yolo", "voc", "coco", "darknet"), help="format to write")
+    command.add_argument("--out", required=True, metavar="FOLDER", help="where to; it must not exist yet")
+    command.add_argument("--link", action="store_true", help="link to the pictures instead of copying them")
     _add_strict(command)
 
 
@@ -217,7 +256,7 @@ def _add_network(command):
 
 
 def _add_data(command, required=True):
-    what = "shapes, a VOC or COCO folder, a COCO json, or a YOLO data.yaml"
+    what = "shapes, a VOC, COCO or Roboflow folder, a COCO json, a YOLO data.yaml, or a Darknet .data file"
     command.add_argument("--data", required=required, help=what)
 
 
@@ -274,6 +313,16 @@ def _positive_integer(text):
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
     return int(text)
+
+
+def _minutes(text):
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1
+    if not 0 <= value < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of minutes, at least 0")
+    return value
 
 
 def _seed(text):

@@ -27,7 +27,8 @@ class CocoResult:
     ``ap`` is the mean over the ten overlaps, ``ap50`` and ``ap75`` hold at one; ``ap_small``,
     ``ap_medium``, ``ap_large`` count objects of area up to 32², up to 96², and above.  ``ar1``, ``ar10``,
     ``ar100`` are the recalls, meaned over overlaps and classes, with that many detections per picture and
-    class; ``ar_small`` ... as for ``ap``.  ``class_ap`` is ``(classes,)``.
+    class; ``ar_small`` ... as for ``ap``.  ``class_ap`` is ``(classes,)``, and ``class_ap_by_size
+    (classes, 3)`` is the same for small, medium and large objects.
     """
 
     ap: float
@@ -43,6 +44,7 @@ class CocoResult:
     ar_medium: float
     ar_large: float
     class_ap: np.ndarray
+    class_ap_by_size: np.ndarray
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,6 +93,7 @@ def coco_average_precision(detections, truths, class_count):
         ar_medium=mean_of_present(recall[:, 2, 2]),
         ar_large=mean_of_present(recall[:, 2, 3]),
         class_ap=every.mean(axis=1),
+        class_ap_by_size=ap[:, 1:].mean(axis=2),
     )
 
 

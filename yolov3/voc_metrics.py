@@ -88,6 +88,42 @@ def voc_average_precision(
     return VocResult(mean_of_present(class_ap), class_ap, truth_counts, tuple(curves))
 
 
+@dataclass(frozen=True, eq=False)
+class F1Curves:
+    """F1 for every least score from 0 to 1: ``confidences (t,)``, ``class_f1 (classes, t)`` and ``mean_f1 (t,)``.
+
+    ``class_f1`` is NaN for a class without objects, which the mean leaves out (NaN if there is none at all).
+    """
+
+    confidences: np.ndarray
+    class_f1: np.ndarray
+    mean_f1: np.ndarray
+
+    def best(self):
+        """``(least score, mean F1)`` where the mean over the classes is highest; of several the lowest score."""
+        index = int(self.mean_f1.argmax())
+        return float(self.confidences[index]), float(self.mean_f1[index])
+
+
+def f1_curves(result, points=1001):
+    """F1 of every class when only detections with at least some score are kept: :class:`F1Curves`.
+
+    ``F1 = 2 * precision * recall / (precision + recall)``, the harmonic mean of the two, at ``points`` least scores
+    evenly spaced from 0 to 1; 0 where nothing is right.  ``result`` is a :class:`VocResult`.  Source: van Rijsbergen,
+    "Information Retrieval", 1979, chapter 7, with equal weights.
+    """
+    confidences = np.linspace(0, 1, points)  # (t,)
+    class_f1 = np.full((len(result.curves), points), np.nan)
+    for label in np.flatnonzero(result.truth_counts):
+        curve = result.curves[label]
+        both = np.maximum(curve.precision + curve.recall, 1e-9)
+        f1 = np.append(2 * curve.precision * curve.recall / both, 0.0)  # (n + 1,); the last: nothing is kept
+        kept = np.searchsorted(-curve.scores, -confidences, side="right")  # (t,): scores of at least so much
+        class_f1[label] = f1[kept - 1]
+    present = class_f1[result.truth_counts > 0]  # (classes with objects, t)
+    return F1Curves(confidences, class_f1, present.mean(axis=0) if len(present) else np.full(points, np.nan))
+
+
 def _best_truth_of_each_detection(detections, truths, plus_one):
     """Scores, labels, highest IoU with a truth of the same class and picture, and that truth's number.
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from minidl.device import to_device
-from minidl.serialize import FileFormatError, load, save, write_atomically
+from minidl.serialize import FileFormatError, load, remove_unfinished, save, write_atomically
 
 ARRAYS = {
     "model/stem.conv.weight": np.arange(24, dtype=np.float32).reshape(2, 3, 4),
@@ -175,3 +175,51 @@ def test_the_file_has_the_permissions_of_any_new_file(tmp_path):
     (tmp_path / "plain").write_text("")
     save(tmp_path / "x.npz", {})
     assert stat.S_IMODE((tmp_path / "x.npz").stat().st_mode) == stat.S_IMODE((tmp_path / "plain").stat().st_mode)
+
+
+@pytest.mark.parametrize("hard_links", [True, False])
+def test_the_old_file_can_be_kept(checkpoint, monkeypatch, hard_links):
+    if not hard_links:
+
+        def refuse(source, target):
+            raise OSError("not on this file system")
+
+        monkeypatch.setattr(os, "link", refuse)
+    kept = checkpoint.with_name("previous.npz")
+    for number in range(3):
+        before = checkpoint.read_bytes()
+        save(checkpoint, {"number": np.array(number)}, keep=kept)
+        assert kept.read_bytes() == before
+        assert load(checkpoint)[0]["number"] == number
+    assert sorted(os.listdir(checkpoint.parent)) == ["last.npz", "previous.npz"]
+
+
+@pytest.mark.skipif(not hasattr(os, "link"), reason="this system knows no second names")
+def test_both_names_of_one_file(checkpoint):
+    """What a process leaves that is killed between the two renames."""
+    before, kept = checkpoint.read_bytes(), checkpoint.with_name("previous.npz")
+    os.link(checkpoint, kept)
+    save(checkpoint, {}, keep=kept)
+    assert kept.read_bytes() == before
+    assert load(checkpoint) == ({}, {})
+    assert sorted(os.listdir(checkpoint.parent)) == ["last.npz", "previous.npz"]
+
+
+def test_nothing_to_keep_and_nowhere_to_write(tmp_path):
+    save(tmp_path / "x.npz", {}, keep=tmp_path / "y.npz")
+    assert os.listdir(tmp_path) == ["x.npz"]
+
+    def fail(file):
+        raise OSError("no space left")
+
+    with pytest.raises(OSError, match="no space"):
+        write_atomically(tmp_path / "x.npz", fail, keep=tmp_path / "y.npz")
+    assert os.listdir(tmp_path) == ["x.npz"]
+
+
+def test_unfinished_files_are_removed_and_no_others(checkpoint):
+    folder = checkpoint.parent
+    (folder / ".writing-abc.tmp").write_bytes(b"half")
+    (folder / "notes.tmp").write_text("mine")
+    remove_unfinished(folder)
+    assert sorted(os.listdir(folder)) == ["last.npz", "notes.tmp"]

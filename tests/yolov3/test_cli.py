@@ -15,8 +15,8 @@ from yolov3.commands import training
 from yolov3.train_settings import TrainSettings
 
 COMMANDS = (
-    *("demo", "train", "val", "detect", "video", "export", "info", "compare-backbones"),
-    *("anchors", "check-data", "download"),
+    *("demo", "train", "overfit", "val", "detect", "video", "export", "info", "compare-backbones"),
+    *("anchors", "check-data", "convert", "download"),
 )
 
 
@@ -242,15 +242,17 @@ def test_val_writes_results_and_pictures(in_tmp_path, succeeds, voc, checkpoint)
     assert outcome.folder == str(Path("runs/val/exp"))
     assert outcome.lines[0].split() == ["class", "objects", "AP@0.5", "AP@[.5:.95]"]
     assert outcome.lines[-2].startswith("mAP@0.5 0.")
-    files = ["detections.json", "precision_recall.png", "predictions.png", "results.json"]
-    assert sorted(os.listdir(outcome.folder)) == files
+    assert {"detections.json", "precision_recall.png", "predictions.png", "results.json"} <= set(
+        os.listdir(outcome.folder)
+    )
     assert "%|" in outcome.stderr
     assert not any("%|" in line for line in outcome.lines)
     # The batch changes nothing, and neither does asking again.
     again = succeeds("val", "--data", voc, "--weights", checkpoint, "--batch", 8)
     assert again.folder == str(Path("runs/val/exp2"))
-    assert again.lines[:-1] == outcome.lines[:-1]
-    assert sorted(os.listdir(again.folder)) == files[1:]
+    assert again.lines[:-3] == outcome.lines[:-3]  # behind these: the speed, the headline, the folder
+    assert again.lines[-2] == outcome.lines[-2]
+    assert "detections.json" not in os.listdir(again.folder)
 
 
 def test_where_results_go(in_tmp_path, succeeds, voc, checkpoint):

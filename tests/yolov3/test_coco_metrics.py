@@ -87,6 +87,14 @@ def test_difficult_objects_are_neither_asked_for_nor_counted():
     assert score(detections((0.9, found_difficult), (0.9, found_difficult), (0.8, ordinary)), truths).ap == 0.5
 
 
+def test_ap_of_each_class_by_size():
+    # Class 0: the small object is found, the large one is not.  Class 1 has one of medium size, half of it found.
+    small, medium, large = (0, 0, 30, 30), (200, 200, 250, 250), (400, 400, 500, 500)
+    found = PictureDetections([small, (200, 200, 250, 225)], [0.9, 0.8], [0, 1])
+    result = coco_average_precision([found], [PictureTruth([small, medium, large], [0, 1, 0])], 2)
+    np.testing.assert_allclose(result.class_ap_by_size, [[1, np.nan, 0], [np.nan, 0.1, np.nan]])
+
+
 def test_nothing_to_find_is_nan():
     result = coco_average_precision([detections((0.9, BIG))], [truth()], 2)
     assert all(np.isnan(getattr(result, name)) for name in NUMBERS)
@@ -105,7 +113,7 @@ def test_wrong_input():
 
 
 def pycocotools_scores(found, truths, class_count):
-    """The twelve numbers, and AP per class, with NaN for pycocotools' -1."""
+    """The twelve numbers, AP per class, and that by size ``(classes, 3)``, with NaN for pycocotools' -1."""
     coco_module = pytest.importorskip("pycocotools.coco")
     evaluation_module = pytest.importorskip("pycocotools.cocoeval")
 
@@ -150,15 +158,17 @@ def pycocotools_scores(found, truths, class_count):
         evaluation.accumulate()
         evaluation.summarize()
     precision = evaluation.eval["precision"][:, :, :, 0, 2]  # (thresholds, recalls, classes): all areas, 100 detections
-    numbers = (evaluation.stats, precision.mean(axis=(0, 1)))
+    by_size = evaluation.eval["precision"][:, :, :, 1:, 2]  # (thresholds, recalls, classes, small to large)
+    numbers = (evaluation.stats, precision.mean(axis=(0, 1)), by_size.mean(axis=(0, 1)))
     return [np.where(values == -1, np.nan, values) for values in numbers]
 
 
 def assert_equal_to_pycocotools(found, truths, class_count):
-    stats, class_ap = pycocotools_scores(found, truths, class_count)
+    stats, class_ap, class_ap_by_size = pycocotools_scores(found, truths, class_count)
     result = coco_average_precision(found, truths, class_count)
     np.testing.assert_allclose([getattr(result, name) for name in NUMBERS], stats, atol=1e-9)
     np.testing.assert_allclose(result.class_ap, class_ap, atol=1e-9)
+    np.testing.assert_allclose(result.class_ap_by_size, class_ap_by_size, atol=1e-9)
 
 
 @pytest.mark.parametrize("second", [(0, 0, 100, 80), (0, 20, 100, 100)])

@@ -1,6 +1,7 @@
 """Evaluation: from a network and a data set to the numbers and the table, with networks whose finds are known."""
 
 import math
+import threading
 from types import SimpleNamespace
 
 import numpy as np
@@ -8,8 +9,9 @@ import pytest
 
 from tests.yolov3.stub_networks import FixedBoxes, RedFinder, picture_with_red
 from yolov3.errors import UserError
-from yolov3.evaluate import class_table, evaluate, headline, results_dict, score
+from yolov3.evaluate import class_table, evaluate, headline, results_dict, score, size_table
 from yolov3.metrics import PictureDetections
+from yolov3.nms import non_maximum_suppression as nms
 
 SIZES = [(96, 64), (333, 641), (640, 480), (97, 31), (64, 64)]  # width, height
 
@@ -119,8 +121,69 @@ def test_results_as_json_values():
     results = results_dict(evaluation, RedPictures.names)
     assert results["mAP50"] == 0
     assert results["classes"] == {
-        "red": {"objects": 5, "ap50": 0.0, "ap": 0.0},
-        "unused": {"objects": 0, "ap50": None, "ap": None},
+        "red": {"objects": 5, "ap50": 0.0, "ap": 0.0, "ap_small": 0.0, "ap_medium": None, "ap_large": None},
+        "unused": {"objects": 0, "ap50": None, "ap": None, "ap_small": None, "ap_medium": None, "ap_large": None},
     }
+    assert results["milliseconds_per_picture"] == {}  # nobody ran a network
     assert results["coco"]["ap"] == 0
     assert all(value is None or math.isfinite(value) for value in results["coco"].values())
+
+
+def test_the_table_by_size():
+    # Areas of 1 make all objects small; what is found is medium and large, but matches small objects all the same.
+    evaluation = evaluate(RedFinder(), RedPictures(), (256, 256))
+    header, red, unused, overall = size_table(evaluation, RedPictures.names).splitlines()
+    assert header.split() == ["AP", "by", "size", "small", "medium", "large"]
+    ap = f"{evaluation.coco.ap:.3f}"
+    assert red.split() == ["red", ap, "-", "-"]
+    assert unused.split() == ["unused", "-", "-", "-"]
+    assert overall.split() == ["all", ap, "-", "-"]
+    assert len({len(line) for line in (header, red, unused, overall)}) == 1
+
+
+def test_each_stage_is_timed_per_picture(monkeypatch):
+    """A clock that only moves where a stage is told to take its time: 5 pictures in batches of 2, 2 and 1."""
+    clock = [0.0]
+    monkeypatch.setattr("yolov3.evaluate.time", SimpleNamespace(perf_counter=lambda: clock[0]))
+    monkeypatch.setattr("yolov3.stage_times.time", SimpleNamespace(perf_counter=lambda: clock[0]))
+    monkeypatch.setattr("yolov3.data.batches.time", SimpleNamespace(perf_counter=lambda: clock[0]))
+    # In the caller's thread, so that one clock serves both.
+    monkeypatch.setattr("yolov3.data.batches.prefetch", lambda make, items: map(make, items))
+
+    def taking(seconds, function):
+        def slowly(*arguments):
+            clock[0] += seconds
+            return function(*arguments)
+
+        return slowly
+
+    class SlowFinder(RedFinder):
+        def __call__(self, images):
+            clock[0] += 0.010 * len(images.data)
+            return super().__call__(images)
+
+    dataset = RedPictures()
+    dataset.load_image = taking(0.002, dataset.load_image)
+    monkeypatch.setattr("yolov3.postprocess.non_maximum_suppression", taking(0.003, nms))
+    evaluation = evaluate(SlowFinder(), dataset, (256, 256), batch=2)
+    expected = {"preparing": 2.0, "network": 10.0, "decoding and NMS": 3.0}
+    assert evaluation.milliseconds == pytest.approx(expected)
+    assert results_dict(evaluation, dataset.names)["milliseconds_per_picture"] == pytest.approx(expected)
+
+
+def test_pictures_are_prepared_in_a_thread_that_ends_with_the_evaluation():
+    dataset, threads = RedPictures(), set()
+    load_image = dataset.load_image
+
+    def load(index):
+        threads.add(threading.current_thread())
+        if index == 4:
+            raise UserError("picture 4 is broken")
+        return load_image(index)
+
+    dataset.load_image = load
+    with pytest.raises(UserError, match="picture 4"):
+        evaluate(RedFinder(), dataset, (64, 64), batch=1)
+    (thread,) = threads
+    assert thread is not threading.current_thread()
+    assert not thread.is_alive()

@@ -8,7 +8,7 @@ from PIL import Image
 
 from yolov3 import plots
 from yolov3.errors import UserError
-from yolov3.voc_metrics import PrecisionRecallCurve, VocResult
+from yolov3.voc_metrics import F1Curves, PrecisionRecallCurve, VocResult
 
 
 @pytest.fixture
@@ -104,6 +104,74 @@ def test_precision_recall_of_many_classes(tmp_path, figures):
     looks = {(line.get_color(), line.get_linestyle(), line.get_marker()) for line in lines}
     assert len(lines) == 79
     assert len(looks) >= 60
+
+
+def texts_of(axes):
+    return [text.get_text() for text in axes.texts]
+
+
+THRESHOLDS = "right from IoU 0.5; score above 0.01"
+
+
+def test_precision_recall_says_its_thresholds(tmp_path, figures):
+    plots.plot_precision_recall(example_result(3), ["__cat__", "dog", "cow"], tmp_path / "pr.png", THRESHOLDS)
+    assert texts_of(figures[0].axes[0]) == [THRESHOLDS]
+    legend = [text.get_text().strip() for text in figures[0].axes[0].get_legend().get_texts()]
+    assert legend == ["__cat__  AP 0.500", "dog  AP 0.000"]
+
+
+def test_f1_shows_every_class_with_objects_and_the_best_mean(tmp_path, figures):
+    class_f1 = np.array([[0.5, 0.9, 0.0], [0.1, 0.3, 0.2], [np.nan] * 3])
+    curves = F1Curves(np.array([0, 0.5, 1]), class_f1, np.array([0.3, 0.6, 0.1]))
+    plots.plot_f1(curves, ["cat", "$dog$", "cow"], tmp_path / "f1.png", THRESHOLDS)
+    assert picture(tmp_path / "f1.png").size
+    (axes,) = figures[0].axes
+    lines = {label: line for label, line in curves_of(axes).items() if not label.startswith("_")}
+    assert lines == {
+        "cat  best 0.900 at 0.50": [[0, 0.5], [0.5, 0.9], [1, 0]],
+        r"\$dog\$  best 0.300 at 0.50": [[0, 0.1], [0.5, 0.3], [1, 0.2]],
+        "mean  best 0.600": [[0, 0.3], [0.5, 0.6], [1, 0.1]],
+    }
+    assert "0.600" in axes.get_title()
+    assert "0.50" in axes.get_title()
+    assert texts_of(axes) == [THRESHOLDS]
+
+
+def test_f1_where_no_class_has_objects(tmp_path, figures):
+    nothing = np.full((1, 3), np.nan)
+    plots.plot_f1(F1Curves(np.array([0, 0.5, 1]), nothing, nothing[0]), ["cat"], tmp_path / "f1.png")
+    assert "no class has objects" in figures[0].axes[0].get_title()
+
+
+@pytest.mark.parametrize("class_count", [1, 2, 30])
+def test_a_confusion_matrix_says_its_counts_and_thresholds(tmp_path, figures, class_count):
+    matrix = np.zeros((class_count + 1, class_count + 1), int)
+    matrix[0, 0], matrix[0, -1], matrix[-1, 0] = 30, 10, 7
+    names = [f"class {index}" for index in range(class_count)]
+    plots.plot_confusion_matrix(matrix, names, tmp_path / "matrix.png", THRESHOLDS)
+    axes = figures[0].axes[0]
+    *counts, thresholds = texts_of(axes)
+    assert sorted(counts) == ["10", "30", "7"]
+    assert thresholds == THRESHOLDS
+    for axis in (axes.xaxis, axes.yaxis):
+        assert [label.get_text() for label in axis.get_ticklabels()] == [*names, "background"]
+    shares = axes.images[0].get_array()
+    assert shares[0, 0] == 0.75  # of its row
+    assert shares[0, -1] == 0.25
+    # A class further down is further down in the picture, and a larger share is darker, in grey too.
+    assert axes.yaxis.get_inverted()
+    grey = axes.images[0].get_cmap()(np.linspace(0, 1, 9))[:, :3] @ [0.299, 0.587, 0.114]
+    assert (np.diff(grey) < -0.04).all()
+
+
+def test_the_small_print_stands_clear_of_the_title(tmp_path, figures):
+    for class_count in (3, 30):
+        names = [f"class {index}" for index in range(class_count)]
+        matrix = np.eye(class_count + 1, dtype=int)[:, ::-1]
+        plots.plot_confusion_matrix(matrix, names, tmp_path / "matrix.png", THRESHOLDS)
+        axes = figures[-1].axes[0]
+        small_print = next(text for text in axes.texts if text.get_text() == THRESHOLDS)
+        assert small_print.get_window_extent().y1 <= axes.title.get_window_extent().y0
 
 
 def test_nothing_is_left_where_a_plot_cannot_be_written(tmp_path):

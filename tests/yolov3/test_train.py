@@ -12,8 +12,9 @@ import pytest
 
 from tests.conftest import PROJECT
 from tests.yolov3.short_runs import SHORT, rows_of, same_arrays
-from yolov3 import train
-from yolov3.checkpoint import load_checkpoint
+from tests.yolov3.tiny_data import shapes_for_voc, write_voc
+from yolov3 import resume, train
+from yolov3.checkpoint import load_checkpoint, save_checkpoint
 from yolov3.data.augment import NONE
 from yolov3.data.dataset import Dataset
 from yolov3.data.report import Report
@@ -91,6 +92,19 @@ def test_generated_shapes_need_no_file(in_tmp_path, succeeds, monkeypatch):
     for data, classes in (("shapes", 3), ("shapes-overlap", 6)):
         outcome = succeeds("train", "--data", data, "--imgsz", 64, "--epochs", 1)
         assert len(load_checkpoint(Path(outcome.folder, "last.npz")).names) == classes
+
+
+def test_what_will_not_be_learned_is_said_before(in_tmp_path, succeeds, tmp_path):
+    pictures = {name: (image, names, boxes) for name, (image, names, boxes) in shapes_for_voc(4).items()}
+    image, names, boxes = pictures["p0"]
+    pictures["p0"] = (image, [*names, "square"], [*boxes, (5, 40, 90, 42)])  # thin
+    data = write_voc(tmp_path / "voc", pictures, {"trainval": ["p0", "p1", "p2"], "test": ["p3"]})
+    outcome = succeeds("train", "--data", data, "--imgsz", 64, "--epochs", 1, "--batch", 3)
+    thin, tiny, *_, start = outcome.errors
+    assert "1 of " in thin
+    assert "boxes fit no anchor at 64x64" in thin
+    assert "have a side below 2 pixels at 64x64 (the thinnest: 56.7x1.33 pixels in " in tiny
+    assert start.startswith("yolov3-nano")
 
 
 # --- the same again -----------------------------------------------------------------------------
@@ -241,8 +255,13 @@ def test_best_is_the_best_and_last_the_last(rehearse, tmp_path):
 def test_the_best_is_never_newer_in_name_only(rehearse, tmp_path, monkeypatch):
     """If the machine stops between the two files, ``last`` must not promise a ``best`` that was never written."""
     saved = []
-    save = train.save_checkpoint
-    monkeypatch.setattr(train, "save_checkpoint", lambda path, made: (saved.append(path.name), save(path, made)))
+
+    def save(path, made, keep=None):
+        saved.append(path.name)
+        save_checkpoint(path, made, keep)
+
+    monkeypatch.setattr(train, "save_checkpoint", save)
+    monkeypatch.setattr(resume, "save_checkpoint", save)
     rehearse(1, [0.2])
     assert saved == ["best.npz", "last.npz"]
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from yolov3.metrics import PictureDetections, PictureTruth
-from yolov3.voc_metrics import voc_average_precision
+from yolov3.voc_metrics import f1_curves, voc_average_precision
 
 BOX, SHIFTED, FAR = (0, 0, 10, 10), (0, 0, 10, 20), (50, 50, 60, 60)  # IoU of the first two: 100 / 200
 
@@ -308,3 +308,40 @@ def test_voc100_without_difficult_objects_asks_for_fewer(voc100):
     assert result.truth_counts.sum() == expected["gt"] - expected["difficult"]
     oracle = [loop_voc_ap(found, truths, label, 0.5, "all", False, False) for label in range(20)]
     np.testing.assert_allclose(result.class_ap, oracle, atol=1e-12)
+
+
+# ------------------------------------------------------------------------------------------------------ F1
+
+
+def test_f1_by_hand():
+    # From the surest: right, wrong, right of two objects.  F1 = 2 right / (kept + objects).
+    found = detections((0.95, BOX), (0.65, (90, 90, 99, 99)), (0.35, FAR))
+    curves = f1_curves(voc_average_precision([found], [truth(BOX, FAR)], 2), points=11)
+    kept_three, kept_two, kept_one = 2 * 2 / (3 + 2), 2 * 1 / (2 + 2), 2 * 1 / (1 + 2)
+    # Least scores 0, .1, .2, .3 | .4, .5, .6 | .7, .8, .9 | 1
+    expected = [kept_three] * 4 + [kept_two] * 3 + [kept_one] * 3 + [0]
+    np.testing.assert_allclose(curves.confidences, np.arange(11) / 10)
+    np.testing.assert_allclose(curves.class_f1[0], expected)
+    assert np.isnan(curves.class_f1[1]).all()  # no objects
+    np.testing.assert_allclose(curves.mean_f1, expected)
+    assert curves.best() == (0, pytest.approx(0.8))
+
+
+def test_f1_is_meant_over_the_classes_with_objects():
+    found = PictureDetections([BOX, FAR], [0.8, 0.4], [0, 1])
+    curves = f1_curves(voc_average_precision([found], [PictureTruth([BOX, FAR], [0, 1])], 3), points=11)
+    # Class 0 is right down to a least score of .8, class 1 down to .4.
+    np.testing.assert_allclose(curves.mean_f1, [1] * 5 + [0.5] * 4 + [0] * 2)
+    assert curves.best() == (0, 1)
+
+
+def test_f1_of_equal_scores_keeps_all_or_none():
+    found = detections((0.5, BOX), (0.5, (90, 90, 99, 99)))
+    curves = f1_curves(voc_average_precision([found], [truth(BOX)], 1), points=3)
+    np.testing.assert_allclose(curves.class_f1, [[2 / 3, 2 / 3, 0]])
+
+
+def test_f1_without_any_detection_or_object():
+    nothing = PictureDetections([], [], [])
+    assert (f1_curves(voc_average_precision([nothing], [truth(BOX)], 1)).mean_f1 == 0).all()
+    assert np.isnan(f1_curves(voc_average_precision([nothing], [PictureTruth([], [])], 1)).mean_f1).all()

@@ -5,16 +5,17 @@ import sys
 from yolov3.commands.common import network_options, open_data, speed
 from yolov3.errors import UserError
 from yolov3.progress import progress_bar
-from yolov3.runs import new_run_folder, run_folder, write_json
+from yolov3.runs import new_run_folder, run_folder, write_json, write_text
+from yolov3.thresholds import SHOWN_CONFIDENCE
 
 
 def val(options):
-    """Evaluate a detector on a data set."""
+    """Evaluate a detector on a data set: figures, tables, and what it gets wrong."""
     from yolov3.devices import enough_memory
-    from yolov3.evaluate import class_table, evaluate, headline, results_dict
+    from yolov3.errors_by_kind import error_table, find_errors
+    from yolov3.evaluate import class_table, evaluate, headline, results_dict, size_table, truths_of
     from yolov3.loading import load_detector
-    from yolov3.pictures import prediction_grid
-    from yolov3.plots import plot_precision_recall
+    from yolov3.stage_times import speed_line
 
     loaded = load_detector(**network_options(options))
     dataset = open_data(options.data, options.split, options.strict, loaded.names)
@@ -31,14 +32,51 @@ def val(options):
             options.iou_thres,
             bar.update,
         )
-    print(class_table(evaluation, dataset.names))
+    shown = max(SHOWN_CONFIDENCE, options.conf_thres)  # errors are counted among what a person would be shown
+    errors = find_errors(evaluation.detections, truths_of(dataset), len(dataset.names), shown)
+    print(f"{class_table(evaluation, dataset.names)}\n\n{size_table(evaluation, dataset.names)}\n")
+    print(f"{error_table(errors, shown)}\n")
+    print(speed_line(evaluation.milliseconds))
     print(headline(evaluation))
-    write_json(folder / "results.json", results_dict(evaluation, dataset.names))
-    plot_precision_recall(evaluation.voc, dataset.names, folder / "precision_recall.png")
-    prediction_grid(folder / "predictions.png", dataset, evaluation.detections)
+    results = results_dict(evaluation, dataset.names)
+    results["errors"] = {"confidence": shown} | {kind: len(of_this_kind) for kind, of_this_kind in errors.items()}
+    results["thresholds"] = {"confidence": options.conf_thres, "nms_iou": options.iou_thres}
+    write_json(folder / "results.json", results)
+    _write_figures(folder, dataset, evaluation, errors, shown, options)
     if options.save_json:
         write_json(folder / "detections.json", _detections_json(dataset, evaluation.detections))
+        _write_coco_files(folder, dataset, evaluation.detections)
     print(folder)
+
+
+def _write_figures(folder, dataset, evaluation, errors, shown, options):
+    """All pictures of an evaluation; ``shown`` is the least score of a detection that counts as an error."""
+    from yolov3.error_pictures import error_grids
+    from yolov3.errors_by_kind import RIGHT_IOU, confusion_matrix
+    from yolov3.evaluate import truths_of
+    from yolov3.pictures import prediction_grid
+    from yolov3.plots import plot_confusion_matrix, plot_f1, plot_precision_recall
+    from yolov3.voc_metrics import f1_curves
+
+    names, voc, detections = dataset.names, evaluation.voc, evaluation.detections
+    matrix = confusion_matrix(detections, truths_of(dataset), len(names), shown)
+    right, suppression = f"right from IoU {RIGHT_IOU:g}", f"NMS above IoU {options.iou_thres:g}"
+    everything = f"{right}; score above {options.conf_thres:g}; {suppression}"
+    plot_precision_recall(voc, names, folder / "precision_recall.png", everything)
+    plot_f1(f1_curves(voc), names, folder / "f1_confidence.png", everything)
+    sure = f"{right}; score at least {shown:g}; {suppression}"
+    plot_confusion_matrix(matrix, names, folder / "confusion_matrix.png", sure)
+    prediction_grid(folder / "predictions.png", dataset, detections)
+    error_grids(folder, dataset, detections, errors, shown)
+
+
+def _write_coco_files(folder, dataset, detections):
+    """The detections and the truth as pycocotools reads them."""
+    from yolov3.data.coco_results import coco_detections, coco_ids, coco_truth, one_a_line
+
+    ids = coco_ids(dataset)
+    write_text(folder / "coco_detections.json", one_a_line(coco_detections(dataset, detections, *ids)))
+    write_json(folder / "coco_truth.json", coco_truth(dataset, *ids))
 
 
 def _detections_json(dataset, detections):

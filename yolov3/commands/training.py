@@ -1,13 +1,9 @@
-"""``yolov3 demo`` and ``yolov3 train``."""
-
-import os
-from dataclasses import fields
-from pathlib import Path
+"""``yolov3 demo``, ``yolov3 train`` and ``yolov3 overfit``."""
 
 from yolov3.commands.common import is_given, open_data, refuse, say
 from yolov3.errors import UserError
 from yolov3.progress import progress_bar
-from yolov3.runs import new_run_folder
+from yolov3.runs import new_run_folder, run_folder
 
 
 def demo(options):
@@ -21,31 +17,34 @@ def demo(options):
 
 def train(options):
     """Train a detector, or continue a run."""
-    from yolov3.checkpoint import load_checkpoint
     from yolov3.evaluate import class_table, headline
-    from yolov3.train import TrainingRun, model_to_fine_tune
+    from yolov3.resume import load_run, settings_of
+    from yolov3.start import model_to_fine_tune
+    from yolov3.train import SAVE_EVERY, TrainingRun
 
     if options.resume:
         refuse(options, [*TRAIN_OPTIONS, "data", "weights", "strict"], "--resume continues a run as it was begun")
-        last = Path(options.resume)
-        last = last / "last.npz" if os.path.isdir(last) else last
-        checkpoint = load_checkpoint(last)
-        settings, data = _resumed_settings(checkpoint, last)
+        checkpoint, last, remark = load_run(options.resume)
+        if remark:
+            say(remark)
+        settings, data = settings_of(checkpoint, last)
     else:
         if not options.data:
             raise UserError("say what to train on with --data, or which run to continue with --resume")
         settings, data = _train_settings(options), {"data": options.data, "strict": options.strict}
-    data_sets = [open_data(data["data"], split, data["strict"]) for split in ("train", "val")]
-    train_set, validation_set = data_sets
-    if list(train_set.names) != list(validation_set.names):
-        raise UserError(f"{data['data']}: the training and the validation part have different classes")
+    train_set, validation_set = _open_both(data["data"], data["strict"])
     if options.resume:
-        run = TrainingRun(settings, *data_sets, data, checkpoint.model, options.device, options.precision)
+        model = checkpoint.model
+    else:
+        model = model_to_fine_tune(settings, train_set, options.weights) if options.weights else None
+    save_every = SAVE_EVERY if options.save_every is None else options.save_every
+    where = model, options.device, options.precision, save_every
+    run = TrainingRun(settings, train_set, validation_set, data, *where)
+    if options.resume:
         run.resume(checkpoint)
         folder = last.parent
     else:
-        model = model_to_fine_tune(settings, train_set, options.weights) if options.weights else None
-        run = TrainingRun(settings, *data_sets, data, model, options.device, options.precision)
+        _report(run, train_set, validation_set)
         folder = new_run_folder(options.project, options.name)
     say(f"{settings.model}: {run.model.parameter_count():,} parameters, {len(train_set)} pictures, results in {folder}")
     with progress_bar(run.total_steps, "step") as bar:
@@ -56,6 +55,32 @@ def train(options):
         print(class_table(evaluation, train_set.names))
         print(headline(evaluation))
     print(folder)
+
+
+def overfit(options):
+    """Learn one batch by heart, and say whether that worked."""
+    from yolov3.overfit import one_batch, run_overfit
+
+    settings = _overfit_settings(options)
+    dataset = one_batch(open_data(options.data, "train", options.strict), settings.batch, settings.seed)
+    with run_folder(options.project, options.name) as folder:
+        print(run_overfit(folder, settings, dataset, options.device, options.precision))
+    print(folder)
+
+
+def _open_both(source, strict):
+    train_set, validation_set = (open_data(source, split, strict) for split in ("train", "val"))
+    if list(train_set.names) != list(validation_set.names):
+        raise UserError(f"{source}: the training and the validation part have different classes")
+    return train_set, validation_set
+
+
+def _report(run, train_set, validation_set):
+    """Say what of the data the network will have trouble with, before the hours are spent."""
+    from yolov3.preflight import training_report
+
+    for line in training_report(train_set, run.model.anchor_groups(), run.settings.image_size, validation_set):
+        say(line)
 
 
 # option of `yolov3 train` -> the setting it gives; what is not given keeps TrainSettings' default
@@ -90,15 +115,17 @@ def _train_settings(options):
     return TrainSettings(**(defaults | values))
 
 
-def _resumed_settings(checkpoint, path):
-    """The settings and the data of the run that wrote a checkpoint."""
+def _overfit_settings(options):
+    from yolov3.model import preset
+    from yolov3.overfit import LEARNING_RATE
     from yolov3.train_settings import TrainSettings
 
-    try:
-        stored = dict(checkpoint.training["settings"])
-        stored["image_size"] = tuple(stored["image_size"])
-        settings = TrainSettings(**{field.name: stored[field.name] for field in fields(TrainSettings)})
-        data = {"data": checkpoint.training["data"]["data"], "strict": checkpoint.training["data"]["strict"]}
-    except (KeyError, TypeError) as error:
-        raise UserError(f"{path} holds no training run to resume") from error
-    return settings, data
+    return TrainSettings(
+        model=options.model,
+        image_size=options.imgsz or preset(options.model)[2],
+        epochs=options.steps,  # of one step each
+        batch=options.batch,
+        learning_rate=LEARNING_RATE if options.lr is None else options.lr,
+        augmentation="none",
+        seed=options.seed,
+    )

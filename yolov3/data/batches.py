@@ -3,6 +3,7 @@
 A data set is anything with ``len()``, ``load_image(i)`` (a uint8 picture) and ``records[i]`` (its boxes).
 """
 
+import time
 from dataclasses import dataclass
 
 import numpy as np
@@ -56,12 +57,12 @@ class TrainingBatches:
         """Batches (training steps) in an epoch, at least 1."""
         return max(1, len(self.dataset) // self.batch_size)
 
-    def epoch(self, epoch, clean_from=None):
-        """Yield the batches of one epoch.
+    def epoch(self, epoch, start=0, clean_from=None):
+        """Yield the batches of one epoch, from step ``start`` (from 0) on.
 
         From step ``clean_from`` of this epoch on pictures are only letterboxed (None: never).  Chance
         depends on (seed, epoch, step, place in the batch) alone, so a run that was interrupted goes
-        on with its next epoch as if it had not been.  The next batch is prepared meanwhile, in a thread
+        on with any step as if it had not been.  The next batch is prepared meanwhile, in a thread
         (:func:`yolov3.prefetch.prefetch`).
         """
         order = self._order(epoch)
@@ -71,7 +72,7 @@ class TrainingBatches:
             indices = order[step * self.batch_size : (step + 1) * self.batch_size]
             return self._make_batch(epoch, step, indices, NONE if clean else self.augmentation)
 
-        yield from prefetch(make, range(len(self)))
+        yield from prefetch(make, range(start, len(self)))
 
     def _order(self, epoch):
         """The picture indices of an epoch, one batch after another."""
@@ -115,17 +116,22 @@ def _stack_truths(truths):
     return stacked
 
 
-def evaluation_batches(dataset, image_size, batch_size):
+def evaluation_batches(dataset, image_size, batch_size, prepared=None):
     """Yield every picture of a data set once, in order, letterboxed: ``(images, frames)``.
 
     ``images`` (batch, height, width, 3) float32, the last batch maybe smaller; ``frames`` a list of the
     pictures' :class:`yolov3.image.Letterbox`.  The next batch is prepared meanwhile, in a thread.
+    ``prepared`` is called there with the seconds that each batch took and its number of pictures.
     """
     height, width = image_size
 
     def make(start):
+        begin = time.perf_counter()
         indices = range(start, min(start + batch_size, len(dataset)))
         inputs, frames = zip(*(letterbox(dataset.load_image(index), width, height) for index in indices), strict=True)
-        return np.stack(inputs), list(frames)
+        images = np.stack(inputs)
+        if prepared is not None:
+            prepared(time.perf_counter() - begin, len(frames))
+        return images, list(frames)
 
     yield from prefetch(make, range(0, len(dataset), batch_size))

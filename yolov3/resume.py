@@ -1,0 +1,138 @@
+"""A run's checkpoints: the last one, the one before it, and what is needed to go on from them exactly.
+
+Nothing random needs to be stored: every batch is a function of (seed, epoch, step), so the place where a run stands and
+its settings say what comes next (:class:`yolov3.data.batches.TrainingBatches`).
+
+At every moment there is a whole checkpoint: a new one is written under a temporary name, and takes the place of
+``last.npz`` when it is complete, which then is ``previous.npz`` (:func:`minidl.serialize.write_atomically`).
+"""
+
+import os
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+
+from minidl.serialize import remove_unfinished
+from yolov3.checkpoint import load_checkpoint, save_checkpoint
+from yolov3.errors import UserError
+from yolov3.runs import writing
+from yolov3.train_settings import TrainSettings
+
+LAST, PREVIOUS, BEST = "last.npz", "previous.npz", "best.npz"
+
+
+@dataclass
+class EpochPart:
+    """What is done of an epoch.
+
+    steps: taken; sums: of the loss and each of its terms over these steps; seconds: that they took.
+    """
+
+    steps: int = 0
+    sums: dict = field(default_factory=dict)
+    seconds: float = 0.0
+
+    def add(self, terms, seconds):
+        """Count one more step with its terms ``{name: number}``; ``seconds`` since the epoch began."""
+        self.steps += 1
+        self.sums = {name: self.sums.get(name, 0.0) + value for name, value in terms.items()}
+        self.seconds = seconds
+
+
+def save_last(folder, checkpoint):
+    """Write a run's new ``last.npz``; what had that name becomes ``previous.npz``.  Raises UserError if it cannot."""
+    save_checkpoint(folder / LAST, checkpoint, keep=folder / PREVIOUS)
+
+
+def tidy(folder):
+    """Remove what a killed run has left half written."""
+    with writing(folder):
+        remove_unfinished(folder)
+
+
+def tidy_finished(folder):
+    """Remove the last checkpoint but one of a run that is complete: nobody goes on from there."""
+    with writing(folder):
+        (folder / PREVIOUS).unlink(missing_ok=True)
+
+
+def load_run(run):
+    """The checkpoint of a run to continue, its path, and a remark or None.
+
+    ``run`` is the run's folder or one of its checkpoints.  Where ``last.npz`` is damaged or missing the one before it
+    takes its place, which the remark says.  Raises UserError where there is none to go on from.
+    """
+    path = Path(run) / LAST if os.path.isdir(run) else Path(run)
+    try:
+        return load_checkpoint(path), path, None
+    except UserError as error:
+        previous = path.with_name(PREVIOUS)
+        if path.name != LAST or not os.path.isfile(previous):
+            raise
+        try:
+            checkpoint = load_checkpoint(previous)
+        except UserError:
+            raise UserError(f"{error}, and so is the one before it, {previous}: start a new run") from error
+        with writing(path):
+            os.replace(previous, path)
+        epoch, steps = checkpoint.training.get("epoch", 0), _part(checkpoint.training).steps
+        remark = f"{error}: going on from the checkpoint before it (epochs {epoch}, steps {steps})"
+        return checkpoint, path, remark
+
+
+def settings_of(checkpoint, path):
+    """The :class:`TrainSettings` and the data (as given to TrainingRun) of the run that wrote a checkpoint.
+
+    Raises UserError where it holds no training run.
+    """
+    try:
+        stored = dict(checkpoint.training["settings"])
+        stored["image_size"] = tuple(stored["image_size"])
+        settings = TrainSettings(**{each.name: stored[each.name] for each in fields(TrainSettings)})
+        data = {"data": checkpoint.training["data"]["data"], "strict": checkpoint.training["data"]["strict"]}
+    except (KeyError, TypeError) as error:
+        raise UserError(f"{path} holds no training run to resume") from error
+    return settings, data
+
+
+def restore(run, checkpoint):
+    """Put a :class:`yolov3.train.TrainingRun` where a checkpoint of it stands.
+
+    Raises UserError if the data changed, or where the checkpoint holds no training run.
+    """
+    before, now = ", ".join(checkpoint.names), ", ".join(run.train_set.names)
+    if before != now:
+        raise UserError(f"the data changed since the run began: its classes are {now}, not {before}")
+    progress = checkpoint.training
+    try:
+        run.optimizer.load_state_dict(checkpoint.optimizer)
+        run.epoch, run.rows, run.best = progress["epoch"], progress["rows"], progress["best"]
+        run.part = _part(progress)
+        if run.precision == "fp16" and progress["loss_scale"]:
+            run.loss_scale.load_state_dict(progress["loss_scale"])
+        before, now = progress["pictures"], len(run.train_set)
+        steps = run.epoch * len(run.batches) + run.part.steps
+        whole = len(run.rows) == run.epoch and int(checkpoint.optimizer["step_count"]) <= steps
+    except (KeyError, ValueError, IndexError, TypeError, AttributeError) as error:
+        raise UserError(f"this checkpoint holds no training run to resume ({error})") from error
+    if before != now:
+        raise UserError(f"the data changed since the run began: it has {now} pictures to train on, not {before}")
+    if not whole or run.part.steps >= len(run.batches):
+        raise UserError("this checkpoint contradicts itself: it holds no training run to resume")
+
+
+def progress_of(run):
+    """Where a run stands, as JSON values: what :func:`restore` reads, beside the optimiser's own state."""
+    part = run.part
+    return {
+        "epoch": run.epoch,
+        "part": {"steps": part.steps, "sums": part.sums, "seconds": part.seconds} if part.steps else None,
+        "pictures": len(run.train_set),
+        "rows": run.rows,
+        "best": run.best,
+        "loss_scale": run.loss_scale.state_dict() if run.precision == "fp16" else None,
+    }
+
+
+def _part(progress):
+    stored = progress.get("part")
+    return EpochPart(int(stored["steps"]), dict(stored["sums"]), float(stored["seconds"])) if stored else EpochPart()
