@@ -204,7 +204,7 @@ template <int TILE> struct Results {
     __device__ static int first_column() { return threadIdx.x % 16 * 4; }
 
     __device__ void add_products(const SharedTile<TILE>& left, const SharedTile<TILE>& right) {
-#pragma unroll
+#pragma unroll 2  // unrolled altogether, it needs more registers than a thread may have here
         for (int term = 0; term < STEP; ++term) {
             real rows[8], columns[COLUMNS];
             load<TILE>(left, term, first_row(), rows);

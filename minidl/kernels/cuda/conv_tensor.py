@@ -22,7 +22,7 @@ THREADS = 128
 STAGES = 3
 LINE_BYTES = 128  # of a stage in shared memory, per row and per column of the tile
 CHUNK_BYTES = 16  # that one instruction copies
-MOST_TAPS = 32  # kernels keep a bit for each
+MOST_TAPS = 31  # kernels keep a bit for each
 MOST_NUMBERS = 2**31  # of a map: kernels count them in int
 
 
@@ -31,7 +31,7 @@ def fits(weight_shape, *maps):
 
     maps: x, y, their gradients, the residual (arrays or slices of channels), and the weight: float32 or float16, each
     beginning at a multiple of 16 bytes, with channels, and a distance of pixels, that are multiples of 4 or 8.  The
-    kernel has at most 32 taps, and no map more than 2**31 numbers.
+    kernel has at most 31 taps, and no map more than 2**31 numbers.
     """
     return weight_shape[0] * weight_shape[1] <= MOST_TAPS and all(map(_in_chunks, maps))
 

@@ -42,7 +42,7 @@ template <int ROWS> struct Windows {
     const storage* map;
     TapCursor cursor;
     int origin[Stage::COPIES];       // where tap 0 of each of this thread's rows is; it may lie outside the map
-    unsigned inside[Stage::COPIES];  // bit t: there is a tap t, and it lies inside the map
+    unsigned inside[Stage::COPIES];  // bit t: there is a tap t, and it lies inside the map; bit 31: never
 
     __device__ Windows(const storage* map, const Gather& gather, int channels, int pixel_distance, int rows,
                        int first_term)
@@ -73,7 +73,7 @@ template <int ROWS> struct Windows {
 #pragma unroll
         for (int i = 0; i < Stage::COPIES; ++i) {
             const storage* from = map + (origin[i] + cursor.offset + cursor.channel);
-            stage.copy(i, from, inside[i] >> cursor.tap & 1);
+            stage.copy(i, from, inside[i] >> min(cursor.tap, 31) & 1);  // the last stage may go beyond the last tap
         }
         cursor.advance();
     }

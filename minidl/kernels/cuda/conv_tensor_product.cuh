@@ -136,7 +136,7 @@ template <int ROWS, int COLUMNS> struct Results {
 
     template <class LeftStage, class RightStage>
     __device__ void add_products(const LeftStage& left, const RightStage& right) {
-#pragma unroll
+#pragma unroll 2  // unrolled altogether, it needs more registers than a thread may have here
         for (int term = 0; term < TERMS; term += STEP) {
             unsigned a[PIECES_DOWN][4], b[PIECES_RIGHT / 2][4];
 #pragma unroll

@@ -11,8 +11,10 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import cache
+from multiprocessing import get_context
 from pathlib import Path
 
 from minidl.kernels.cuda.launch import options
@@ -114,6 +116,7 @@ class Nvcc:
         return done.stderr
 
 
+@cache
 def find_compiler(prefer_nvcc=False):
     """NVRTC where its wheel is installed, for CuPy compiles with it; else nvcc; None where neither is.
 
@@ -172,19 +175,24 @@ def compile_file(compiler, file, numbers, architecture):
     return usages
 
 
-def compile_all(compiler):
+def compile_all(prefer_nvcc=False):
     """The usages of all kernels, in the table's order; as many files at once as there are cores.
 
     Raises CompileError with what the compiler says about every file that does not compile.
     """
-    with ThreadPoolExecutor(os.cpu_count()) as threads:
+    # Processes, for NVRTC compiles one program at a time in each.
+    with ProcessPoolExecutor(os.cpu_count(), mp_context=get_context("spawn")) as processes:
         cases = [case for file in sources() for case in cases_of(file)]
-        work = [threads.submit(compile_file, compiler, *case) for case in cases]
+        work = [processes.submit(_compile_case, prefer_nvcc, case) for case in cases]
     errors = dict.fromkeys(str(each.exception()) for each in work if each.exception())  # each once
     if errors:
         raise CompileError("\n".join(errors))
     usages = [usage for each in work for usage in each.result()]
     return sorted(usages, key=lambda each: (each.file, each.kernel, each.numbers, each.architecture))
+
+
+def _compile_case(prefer_nvcc, case):
+    return compile_file(find_compiler(prefer_nvcc), *case)
 
 
 def table(usages, compiler):
@@ -206,10 +214,11 @@ def table(usages, compiler):
 
 
 def main():
-    compiler = find_compiler(prefer_nvcc="--nvcc" in sys.argv[1:])
+    prefer_nvcc = "--nvcc" in sys.argv[1:]
+    compiler = find_compiler(prefer_nvcc)
     if compiler is None:
         raise SystemExit("this needs nvcc, or: pip install nvidia-cuda-nvrtc")
-    text = table(compile_all(compiler), compiler)
+    text = table(compile_all(prefer_nvcc), compiler)
     TABLE.write_text(text)
     print(text)
 

@@ -1,0 +1,1 @@
+"""Checks and measurements on an NVIDIA GPU, by one command: ``python -m tests.gpu`` (see CONTRIBUTING)."""
