@@ -12,8 +12,8 @@ Sums are float32, so their own rounding is far smaller.
 
 import math
 
-from minidl.kernels.cuda.conv_parts import finish_parts, sum_parts
-from minidl.kernels.cuda.conv_shape import conv_shape, memory_of, phase_pixels, pixel_distance, term_count
+from minidl.kernels.cuda.conv_products import Products
+from minidl.kernels.cuda.conv_shape import pixel_distance
 from minidl.kernels.cuda.launch import Source, blocks_for
 
 SOURCE = Source("conv_tensor.cu")
@@ -47,36 +47,13 @@ def _in_chunks(array):
     )
 
 
-def forward(x, weight, y, stride, padding, epilogue, plan, workspace):
-    """Fill ``y`` with the convolution and what follows it; where there is more than one part, by the workspace."""
-    shape = conv_shape(x, weight.shape, y, stride, padding, epilogue.residual)
-    pixels, channels = y.shape[0] * y.shape[1] * y.shape[2], y.shape[3]
-    maps = memory_of(x), weight, epilogue.bias, memory_of(epilogue.residual), memory_of(y)
-    parts = workspace if plan.parts > 1 else None
-    _launch("forward", plan, (pixels, channels, plan.parts), *maps, parts, shape, epilogue.slopes(x.dtype))
-    if plan.parts > 1:
-        finish_parts(workspace, y, shape, epilogue, plan.parts)
-
-
-def grad_input(grad, weight, dx, stride, padding, plan):
-    """Fill ``dx`` with the gradient of the input."""
-    shape = conv_shape(dx, weight.shape, grad, stride, padding)
-    size = phase_pixels(dx, stride), dx.shape[3], stride[0] * stride[1]
-    _launch("grad_input", plan, size, grad, weight, dx, shape)
-
-
-def grad_weight(x, grad, dweight, stride, padding, plan, workspace):
-    """Fill ``dweight`` with the gradient of the weight; where there is more than one part, by the workspace."""
-    shape = conv_shape(x, dweight.shape, grad, stride, padding)
-    sums = dweight if plan.parts == 1 else workspace
-    _launch("grad_weight", plan, (term_count(dweight), dweight.shape[3], plan.parts), memory_of(x), grad, sums, shape)
-    if plan.parts > 1:
-        sum_parts(workspace, dweight, plan.parts)
-
-
 def _launch(product, plan, size, *arguments):
     """size: (rows, columns, blocks in the third direction) of the product."""
     rows, columns = plan.tile  # one of TILES
     grid = blocks_for(size[0], rows), blocks_for(size[1], columns), size[2]
     shared_bytes = STAGES * LINE_BYTES * (rows + columns)
     SOURCE.launch(f"conv_tensor_{product}_{rows}x{columns}", grid, THREADS, *arguments, shared_bytes=shared_bytes)
+
+
+_products = Products(_launch)
+forward, grad_input, grad_weight = _products.forward, _products.grad_input, _products.grad_weight
