@@ -9,18 +9,17 @@ from functools import partial
 import numpy as np
 
 from minidl.device import array_library, to_device
-from minidl.kernels.cuda.conv import WAYS
-from minidl.kernels.cuda.conv import _plan as plan_of
+from minidl.kernels.cuda.conv import WAYS, plan_of
 from minidl.kernels.cuda.conv_choice import (
     TILES,
     Plan,
+    estimated_time,
     forward_product,
     grad_input_product,
     grad_weight_product,
     partial_sums,
+    possible_parts,
 )
-from minidl.kernels.cuda.conv_choice import _possible_parts as possible_parts
-from minidl.kernels.cuda.conv_choice import _time as estimate
 from minidl.kernels.cuda.conv_shape import Epilogue
 from tests.gpu.roofline import layers_of, least_seconds
 from tests.gpu.stage import main
@@ -127,7 +126,7 @@ def possible_plans(sizes, tensor):
     for tile in TILES:
         if tile.way == ("plain" if tensor else "tensor"):
             continue
-        parts = sorted(possible_parts(sizes, tile.way), key=lambda parts, tile=tile: estimate(sizes, tile, parts))
+        parts = sorted(possible_parts(sizes, tile.way), key=lambda parts, tile=tile: estimated_time(sizes, tile, parts))
         for each in parts[:PLANS_PER_TILE]:
             yield Plan(tile.way, (tile.rows, tile.columns), each)
 

@@ -16,7 +16,8 @@ from minidl.kernels.cpu.losses import (
 )
 from minidl.kernels.cpu.optimizers import adam_update, sgd_update, unscale
 from minidl.kernels.cpu.pool import global_average_pool, global_average_pool_grad, maxpool2d, maxpool2d_grad
-from minidl.kernels.cpu.reduce import sum_all, sum_rows
+from minidl.kernels.cpu.reduce import sum_all
+from minidl.kernels.cpu.rows import sum_rows
 from minidl.kernels.cpu.softmax import log_softmax, log_softmax_grad, softmax, softmax_grad
 from minidl.kernels.cpu.upsample import (
     upsample_bilinear,

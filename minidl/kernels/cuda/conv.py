@@ -73,7 +73,7 @@ def conv2d_into(x, weight, stride, padding, y, epilogue, workspace=None):
     weight = as_storage(weight, x.dtype)
     product = forward_product(weight.shape, y.shape)
     maps = (x, weight, y) if epilogue.residual is None else (x, weight, y, epilogue.residual)
-    plan = _plan(product, weight.shape, *maps)
+    plan = plan_of(product, weight.shape, *maps)
     if workspace is None:
         workspace = _workspace(x, product, plan)
     WAYS[plan.way].forward(x, weight, y, stride, padding, epilogue, plan, workspace)
@@ -103,7 +103,7 @@ def conv2d_grad_input(grad, weight, image_size, stride, padding):
     dx = xp.empty((grad.shape[0], *image_size, weight.shape[2]), grad.dtype)
     if dx.size == 0:
         return dx
-    plan = _plan(grad_input_product(weight.shape, dx.shape, stride), weight.shape, grad, weight, dx)
+    plan = plan_of(grad_input_product(weight.shape, dx.shape, stride), weight.shape, grad, weight, dx)
     WAYS[plan.way].grad_input(grad, weight, dx, stride, padding, plan)
     return dx
 
@@ -120,7 +120,7 @@ def conv2d_grad_weight(x, grad, kernel_size, stride, padding):
         dweight[...] = 0
         return dweight
     product = grad_weight_product(dweight.shape, grad.shape)
-    plan = _plan(product, dweight.shape, x, grad)
+    plan = plan_of(product, dweight.shape, x, grad)
     WAYS[plan.way].grad_weight(x, grad, dweight, stride, padding, plan, _workspace(x, product, plan))
     return dweight
 
@@ -133,7 +133,7 @@ def conv2d_grad_bias(grad):
     return sum_rows(grad.reshape(-1, grad.shape[-1]))
 
 
-def _plan(product, weight_shape, *arrays):
+def plan_of(product, weight_shape, *arrays):
     """The plan for a product, by the settings and by whether tensor cores can take all these arrays."""
     library = array_module(arrays[0])
     tensor = (

@@ -118,12 +118,13 @@ def choose(product, convolution, tensor):
     if convolution == "tensor" and not tensor:
         convolution = "auto"
     ways = {"plain", "blocked"} | ({"tensor"} if tensor else set()) if convolution == "auto" else {convolution}
-    candidates = [(tile, parts) for tile in TILES if tile.way in ways for parts in _possible_parts(product, tile.way)]
-    tile, parts = min(candidates, key=lambda candidate: _time(product, *candidate))
+    candidates = [(tile, parts) for tile in TILES if tile.way in ways for parts in possible_parts(product, tile.way)]
+    tile, parts = min(candidates, key=lambda candidate: estimated_time(product, *candidate))
     return Plan(tile.way, (tile.rows, tile.columns), parts)
 
 
-def _possible_parts(product, way):
+def possible_parts(product, way):
+    """Into how many parts the sums of a product may be split by a way: 1 and, where it can, rounded larger numbers."""
     most = min(MOST_PARTS, product.terms // FEWEST_TERMS) if way in product.splitting else 1
     return [1, *(parts for parts in _round_numbers(MOST_PARTS) if parts <= most)]
 
@@ -134,7 +135,7 @@ def _round_numbers(most):
     return sorted(number for power in powers for number in (2 * power, 3 * power) if number <= most)
 
 
-def _time(product, tile, parts):
+def estimated_time(product, tile, parts):
     """The estimate of the module's docstring."""
     blocks = product.count * parts * -(-product.rows // tile.rows) * -(-product.columns // tile.columns)
     each = -(-blocks // MULTIPROCESSORS)

@@ -4,6 +4,7 @@ from contextlib import nullcontext
 
 import numpy as np
 
+from minidl import cuda_settings, ops
 from minidl.device import array_library, to_cpu, to_device
 from minidl.kernels.cuda.conv_choice import Plan
 from minidl.kernels.cuda.conv_shape import Epilogue
@@ -11,7 +12,7 @@ from minidl.kernels.cuda.emulator import checking, thread_order
 from minidl.kernels.cuda.launch import REAL
 from minidl.kernels.shapes import conv_output_size
 from tests.minidl import naive
-from tests.minidl.harness import assert_close, numbers
+from tests.minidl.harness import assert_close, check_operation, numbers
 
 TOLERANCES = {"float16": 2e-3, "float32": 2e-5, "float64": 1e-12}  # relative to the largest number expected
 
@@ -105,3 +106,15 @@ def check_slices(way, device, tile, channels, offset, width, parts=1):
     wanted = wide_y.copy()
     wanted[..., own] = naive.leaky_relu(first + wide_residual[..., own], 0.25)
     assert_close(to_cpu(device_y), wanted, 1e-12)
+
+
+def check_gradients_of_the_operation(convolution, channels, filters, device):
+    """``ops.conv2d`` by one way, forwards against loops and backwards against finite differences in float64."""
+    inputs = numbers(2, 5, 6, channels), numbers(3, 2, channels, filters, seed=1), numbers(filters, seed=2)
+    with cuda_settings(convolution=convolution):
+        check_operation(
+            lambda x, weight, bias: ops.conv2d(x, weight, bias, (2, 1), (1, 1)),
+            inputs,
+            lambda x, weight, bias: naive.conv2d(x, weight, bias, (2, 1), (1, 1)),
+            device,
+        )

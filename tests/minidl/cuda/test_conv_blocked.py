@@ -2,12 +2,16 @@
 
 import pytest
 
-from minidl import ops
 from minidl.kernels.cuda import conv_blocked
-from minidl.kernels.cuda.settings import cuda_settings
-from tests.minidl import naive
-from tests.minidl.cuda.conv_cases import SLICES, SMALL, check_slices, check_way, checked, in_three_orders
-from tests.minidl.harness import check_operation, numbers
+from tests.minidl.cuda.conv_cases import (
+    SLICES,
+    SMALL,
+    check_gradients_of_the_operation,
+    check_slices,
+    check_way,
+    checked,
+    in_three_orders,
+)
 
 TILES = (64, 64), (128, 128)
 LARGE = [  # more than one tile of each size in rows and columns of the three products, taken together
@@ -51,11 +55,4 @@ def test_memory_and_barriers(case, tile, gpu_device):
 
 
 def test_gradients_of_the_operation(gpu_device):
-    inputs = numbers(2, 5, 6, 4), numbers(3, 2, 4, 8, seed=1), numbers(8, seed=2)
-    with cuda_settings(convolution="blocked"):
-        check_operation(
-            lambda x, weight, bias: ops.conv2d(x, weight, bias, (2, 1), (1, 1)),
-            inputs,
-            lambda x, weight, bias: naive.conv2d(x, weight, bias, (2, 1), (1, 1)),
-            gpu_device,
-        )
+    check_gradients_of_the_operation("blocked", 4, 8, gpu_device)

@@ -2,12 +2,16 @@
 
 import pytest
 
-from minidl import ops
 from minidl.kernels.cuda import conv_plain
-from minidl.kernels.cuda.settings import cuda_settings
-from tests.minidl import naive
-from tests.minidl.cuda.conv_cases import SLICES, SMALL, check_slices, check_way, checked, in_three_orders
-from tests.minidl.harness import check_operation, numbers
+from tests.minidl.cuda.conv_cases import (
+    SLICES,
+    SMALL,
+    check_gradients_of_the_operation,
+    check_slices,
+    check_way,
+    checked,
+    in_three_orders,
+)
 
 TILE = 16, 16
 LARGE = [  # more than one tile of pixels, channels and terms in each of the three products
@@ -40,11 +44,4 @@ def test_memory_and_barriers(case, gpu_device):
 
 
 def test_gradients_of_the_operation(gpu_device):
-    inputs = numbers(2, 5, 6, 3), numbers(3, 2, 3, 4, seed=1), numbers(4, seed=2)
-    with cuda_settings(convolution="plain"):
-        check_operation(
-            lambda x, weight, bias: ops.conv2d(x, weight, bias, (2, 1), (1, 1)),
-            inputs,
-            lambda x, weight, bias: naive.conv2d(x, weight, bias, (2, 1), (1, 1)),
-            gpu_device,
-        )
+    check_gradients_of_the_operation("plain", 3, 4, gpu_device)
