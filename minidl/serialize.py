@@ -5,6 +5,7 @@ travel as JSON text, and reading refuses pickles.
 """
 
 import json
+import math
 import os
 import tempfile
 import zipfile
@@ -109,21 +110,49 @@ def save(path, arrays, settings=None, keep=None):
 def load(path):
     """Read ``(arrays, settings)`` as written by :func:`save`.
 
-    Raises FileNotFoundError, IsADirectoryError, or FileFormatError where the file is damaged or of another kind.
+    A file takes no more memory than twice its own length: it is not packed, and no header is believed that claims more
+    numbers than follow it.  Raises FileNotFoundError, IsADirectoryError, or FileFormatError where the file is damaged
+    or of another kind.
     """
     if os.path.isdir(path):  # what opening a folder raises differs from system to system
         raise IsADirectoryError(f"{path} is a folder")
+    if os.path.exists(path) and not os.path.isfile(path):
+        raise FileFormatError(f"{path} is no file, and so not a checkpoint of this program")
     try:
-        file = np.load(path, allow_pickle=False)
-        if not isinstance(file, np.lib.npyio.NpzFile):
-            raise FileFormatError(f"{path} is not a checkpoint of this program")
-        with file:
-            if SETTINGS not in file:
+        with zipfile.ZipFile(path) as archive:
+            members = {member.filename.removesuffix(".npy"): member for member in archive.infolist()}
+            if SETTINGS not in members:
                 raise FileFormatError(f"{path} is not a checkpoint of this program")
-            arrays = {name: file[name] for name in file.files if name != SETTINGS}
-            settings = json.loads(file[SETTINGS].tobytes())
+            _check_sizes(archive, os.path.getsize(path))
+            arrays = {name: _read_array(archive, member) for name, member in members.items()}
+        settings = json.loads(arrays.pop(SETTINGS).tobytes())
     except (FileNotFoundError, FileFormatError):
         raise
     except Exception as error:  # one flipped byte makes zipfile and NumPy raise nearly anything
-        raise FileFormatError(f"{path} is damaged or not a checkpoint of this program ({error})") from error
+        reason = " ".join(str(error).split())[:300] or type(error).__name__
+        raise FileFormatError(f"{path} is damaged or not a checkpoint of this program ({reason})") from error
     return arrays, settings
+
+
+def _check_sizes(archive, length):
+    """ValueError for an archive whose members are packed or share their bytes: ten megabytes could be ten gigabytes."""
+    members = archive.infolist()
+    if any(member.compress_type != zipfile.ZIP_STORED for member in members):
+        raise ValueError("its arrays are packed, which those of a checkpoint are not")
+    if sum(member.file_size for member in members) > length:
+        raise ValueError("its arrays are larger than the file")
+
+
+def _read_array(archive, member):
+    """One array.  ValueError unless its header fits what follows it, to the byte."""
+    with archive.open(member) as file:
+        try:
+            np.lib.format.read_magic(file)  # what is written here needs no other version than 1.0
+            shape, _, dtype = np.lib.format.read_array_header_1_0(file)
+        except ValueError as error:
+            raise ValueError(f"{member.filename}: {error}") from error
+        claimed = file.tell() + math.prod(shape) * dtype.itemsize
+    if dtype.hasobject or any(side < 0 for side in shape) or claimed != member.file_size:
+        raise ValueError(f"{member.filename} claims to be {dtype.name} {shape}, which its bytes are not")
+    with archive.open(member) as file:
+        return np.lib.format.read_array(file, allow_pickle=False)

@@ -19,7 +19,7 @@ import numpy as np
 
 from yolov3.data.files import pictures_in
 from yolov3.errors import UserError
-from yolov3.image import load_image
+from yolov3.image import LARGEST_PICTURE, load_image
 
 FOLDER_RATE = 25  # frames per second of a folder of frames, unless another is asked for
 HIGHEST_RATE = 1000  # frames per second; what claims more is damaged
@@ -134,9 +134,10 @@ def _read_pictures(pictures, tick, problems):
 
 
 def _open_file(path):
-    # "file:", because a name such as "a:b.mp4" means a protocol to FFmpeg.
+    # "file:", because a name such as "a:b.mp4" means a protocol to FFmpeg.  A playlist in the file may name addresses:
+    # only files are opened.
     try:
-        container, stream = _open_stream(f"file:{path}")
+        container, stream = _open_stream(f"file:{path}", options={"protocol_whitelist": "file"})
     except _NoVideo as error:
         raise UserError(f"{path}: this is not a video that can be read ({error}); convert or replace it") from error
     rate = _frame_rate(stream)
@@ -201,6 +202,11 @@ def _open_stream(name, **arguments):
     if stream is None or stream.codec_context is None:
         container.close()
         raise _NoVideo("there are no pictures in it" if stream is None else "its codec is unknown")
+    width, height = stream.codec_context.width, stream.codec_context.height
+    if width * height > LARGEST_PICTURE:
+        container.close()
+        raise _NoVideo(f"{width}x{height} are more than {LARGEST_PICTURE:,} pixels")
+    stream.codec_context.options = {"max_pixels": str(LARGEST_PICTURE)}  # a later part of it may claim another size
     stream.thread_type = "AUTO"
     return container, stream
 

@@ -4,6 +4,7 @@ A picture is (height, width, 3), red-green-blue: uint8 from a file, float32 in [
 """
 
 import os
+import warnings
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +13,14 @@ from PIL import Image, UnidentifiedImageError
 from minidl.device import array_module
 from yolov3.boxes import cxcywh_to_xyxy, xyxy_to_cxcywh
 from yolov3.errors import UserError
+
+FORMATS = ("JPEG", "PNG", "BMP", "DIB", "WEBP", "TIFF", "GIF", "PPM")
+"""What is read, in Pillow's words.  Pillow knows many more, among them PostScript, whose pictures are programs."""
+
+LARGEST_PICTURE = 2**27  # pixels, 134 million; decoding takes 4 to 16 bytes for each, whatever the file's own size is
+
+# Pillow warns of pictures from two thirds of that on; whether they are read is decided in open_picture.
+warnings.filterwarnings("ignore", "Image size .* exceeds limit", Image.DecompressionBombWarning)
 
 GREY = 0.5  # what the network sees where there is no picture
 
@@ -39,12 +48,12 @@ def load_image(path):
     pictures become RGB; what is transparent shows white, as in a viewer; 16-bit grey keeps its high
     byte; of an animation the first frame is taken.
 
-    Raises UserError, naming the file, if it is absent, damaged, not a picture, or so many pixels that
-    Pillow refuses it as a decompression bomb.
+    Raises UserError, naming the file, if it is absent, damaged, not a picture, or of more pixels than
+    LARGEST_PICTURE, which a file of a few bytes can claim.
     """
     name = os.fspath(path)
     try:
-        with Image.open(path) as picture:
+        with open_picture(path) as picture:
             picture.load()  # only now are mode and EXIF data final in every format
             rgb = _to_rgb(picture)
             turn = UPRIGHT.get(_orientation(picture))
@@ -52,12 +61,28 @@ def load_image(path):
     except FileNotFoundError as error:
         raise UserError(f"{name}: there is no such file; check the path") from error
     except UnidentifiedImageError as error:
-        raise UserError(f"{name}: this is not a picture in a format that Pillow reads; replace or remove it") from error
+        raise UserError(f"{name}: this is not a picture in a format that is read; replace or remove it") from error
     except Exception as error:  # decoders raise nearly anything when fed with damaged bytes
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
         raise UserError(
             f"{name}: this picture cannot be read ({reason.strip().rstrip('.')}); replace or remove it"
         ) from error
+
+
+def open_picture(path):
+    """A picture file, opened by Pillow but not yet decoded: a context manager.
+
+    Raises what Pillow raises, and ValueError for what is no file (a pipe would be waited for) and for more pixels than
+    LARGEST_PICTURE.
+    """
+    if os.path.exists(path) and not os.path.isfile(path):
+        raise ValueError("this is no file")
+    picture = Image.open(path, formats=FORMATS)
+    width, height = picture.size
+    if width * height > LARGEST_PICTURE:
+        picture.close()
+        raise ValueError(f"{width}x{height} are more than {LARGEST_PICTURE:,} pixels")
+    return picture
 
 
 def _orientation(picture):

@@ -78,8 +78,16 @@ def test_other_choices_that_do_not_exist(refused, voc, checkpoint):
     assert nothing_left()
 
 
-def test_more_than_the_memory_holds(yolov3, voc, checkpoint):
-    outcome = yolov3("detect", voc / "JPEGImages/p0.png", "--weights", checkpoint, "--imgsz", 32 * 10**6)
+def test_more_than_the_memory_holds(yolov3, refused, voc, checkpoint, monkeypatch):
+    arguments = ("detect", voc / "JPEGImages/p0.png", "--weights", checkpoint)
+    for side in (32 * 10**6, 32 * 10**29):
+        refused(*arguments, "--imgsz", side, says=["image size", "too large", "16,777,216 pixels"])
+
+    def full(*_):
+        raise MemoryError
+
+    monkeypatch.setattr("yolov3.detect.letterbox", full)
+    outcome = yolov3(*arguments)
     assert outcome.code == 1
     assert outcome.errors == ["yolov3 detect: out of memory; use a smaller --imgsz or --batch"]
 

@@ -4,6 +4,7 @@ A plan comes from a ``.cfg`` file (:mod:`yolov3.darknet.cfg`) or from one of our
 (:mod:`yolov3.darknet.trace`).  It tells how many bytes the weights must have before any memory is taken for them.
 """
 
+from collections import Counter
 from dataclasses import dataclass
 from math import prod
 
@@ -11,6 +12,8 @@ from yolov3.darknet.kinds import Detection, Kind, Shortcut
 from yolov3.errors import UserError
 
 LARGEST_ARRAY = 2**31 - 1  # weights of one layer; the original counts them in 32 bits
+MOST_WEIGHTS = 2**30  # of all layers: 4 GB, seventeen times yolov3.  A file of nothing but a hole has any length
+MOST_KEPT = 2**30  # numbers in maps that must be kept for one picture, because a later layer reads them
 LARGEST_MAP = 2**28  # numbers: 1 GiB, twice the largest of yolov3 at 2048x2048.  No weights file vouches for a map
 
 
@@ -119,6 +122,8 @@ def make_plan(kinds, input_shape, places=None):
         places = tuple(f"layer {index} [{type(kind).__name__.lower()}]" for index, kind in enumerate(kinds))
     layers = []
     shape = tuple(input_shape)
+    if prod(shape) > LARGEST_MAP:
+        raise UserError(f"{places[0]}: pictures of {prod(shape):,} numbers are too many: at most {LARGEST_MAP:,}")
     for index, (kind, place) in enumerate(zip(kinds, places, strict=True)):
         for source in kind.sources:
             if not 0 <= source < index:
@@ -137,6 +142,7 @@ def make_plan(kinds, input_shape, places=None):
         shape = output_shape
     plan = Plan(tuple(input_shape), tuple(layers), tuple(places))
     _check_detections(plan)
+    _check_memory(plan)
     return plan
 
 
@@ -146,6 +152,26 @@ def _advice(kinds, input_shape):
     if (height % 32 or width % 32) and any(isinstance(kind, Detection) for kind in kinds):
         return f" (the picture is {height}x{width}: choose a height and width that are multiples of 32)"
     return ""
+
+
+def _check_memory(plan):
+    """UserError where a network of reasonable layers is beyond all reason as a whole."""
+    if plan.floats > MOST_WEIGHTS:
+        raise UserError(
+            f"{plan.places[-1]}: the network ends here with {plan.floats:,} weights, and {MOST_WEIGHTS:,} are the most"
+        )
+    last_use = {source: layer.index for layer in plan.layers for source in layer.kind.sources}
+    kept, done_with = 0, Counter()  # numbers; {index of a layer: numbers that nobody reads after it}
+    for layer in plan.layers:
+        if layer.index in last_use:
+            kept += prod(layer.output_shape)
+            done_with[last_use[layer.index]] += prod(layer.output_shape)
+        if kept > MOST_KEPT:
+            raise UserError(
+                f"{plan.places[layer.index]}: here {kept:,} numbers of earlier maps are kept for later layers, and "
+                f"{MOST_KEPT:,} are the most"
+            )
+        kept -= done_with[layer.index]
 
 
 def _check_detections(plan):

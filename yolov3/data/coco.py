@@ -4,6 +4,7 @@ import json
 import math
 import re
 import sys
+from reprlib import repr as short_repr  # as repr, but of deep and long values only the beginning
 
 from yolov3.data.files import is_file, read_bytes
 from yolov3.data.outlines import segmentation_box
@@ -121,20 +122,22 @@ def is_whole(value):
 
 def read_categories(categories, json_file):
     """``{category id: name}`` sorted by id.  Raises ``UserError`` where ids or names are missing or repeated."""
-    names = {}
+    names, known = {}, set()
     for number, category in enumerate(categories, 1):
         place = f"{json_file} category {number}"
         if (
             not isinstance(category, dict)
             or not is_whole(category.get("id"))
             or not isinstance(category.get("name"), str)
+            or not category["name"].strip()
         ):
             raise UserError(f"{place}: needs a whole number 'id' and a text 'name'")
-        if category["id"] in names or category["name"] in names.values():
+        if category["id"] in names or category["name"] in known:
             raise UserError(
                 f"{place}: id {category['id']} or name {category['name']!r} is there twice; make them differ"
             )
         names[category["id"]] = category["name"]
+        known.add(category["name"])
     return dict(sorted(names.items()))
 
 
@@ -168,9 +171,11 @@ def read_object(annotation, where, image_ids, category_names):
         raise UserError("is not an object with keys; repair or remove it")
     image_id, category_id = annotation.get("image_id"), annotation.get("category_id")
     if not is_whole(image_id) or image_id not in image_ids:
-        raise UserError(f"image_id {image_id!r} is not among the images; correct or remove it")
+        raise UserError(f"image_id {short_repr(image_id)} is not among the images; correct or remove it")
     if not is_whole(category_id) or category_id not in category_names:
-        raise UnknownCategory(f"category_id {category_id!r} is not among the categories; correct or remove it")
+        raise UnknownCategory(
+            f"category_id {short_repr(category_id)} is not among the categories; correct or remove it"
+        )
     labelled_object = LabelledObject(
         where,
         category_names[category_id],
@@ -190,7 +195,7 @@ def read_box(annotation):
     try:
         left, top, width, height = (float(number) for number in bbox)
     except (TypeError, ValueError, OverflowError):
-        raise UserError(f"bbox must be four numbers [left, top, width, height], not {str(bbox)[:60]}") from None
+        raise UserError(f"bbox must be four numbers [left, top, width, height], not {short_repr(bbox)}") from None
     return left, top, left + width, top + height
 
 

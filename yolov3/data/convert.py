@@ -57,10 +57,11 @@ def convert(datasets, target, out, link=False):
 def new_pictures(datasets, names, target):
     """``{split: list of NewPicture}``: each picture with its new name and what ``target`` can hold of its record."""
     splits, taken = {}, {}
+    label_of = {name: label for label, name in enumerate(names)}
     for split, dataset in datasets.items():
         if "{split}" in PICTURE_FOLDERS[target]:
             taken = {}  # a folder of its own
-        new_labels = np.array([names.index(name) for name in dataset.names], np.int64)  # (classes of this split,)
+        new_labels = np.array([label_of[name] for name in dataset.names], np.int64)  # (classes of this split,)
         splits[split] = [
             NewPicture(new_name(record.picture, taken), prepared(record, new_labels, target))
             for record in dataset.records

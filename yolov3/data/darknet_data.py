@@ -3,6 +3,7 @@
 The label files are those of :mod:`yolov3.data.yolo_txt`, and found the same way.
 """
 
+from collections import Counter
 from pathlib import Path
 
 from yolov3.darknet.names import check_names, read_data, read_names
@@ -25,8 +26,8 @@ def read_darknet(data_file, split, names, report):
     if "names" not in options:
         raise UserError(f"{data_file}: names no classes; add a line such as names = obj.names")
     own_names = read_names(options["names"])
-    twice = next((name for name in own_names if own_names.count(name) > 1), None)
-    if twice is not None:
+    twice, count = Counter(own_names).most_common(1)[0]
+    if count > 1:
         raise UserError(f"{options['names']} has {twice!r} twice; every class needs a name of its own")
     check_names(own_names, options.get("classes", len(own_names)), options["names"])
     key = KEYS.get(split, split)

@@ -115,7 +115,7 @@ def _unpack(archive_path, files, destination, url):
     """
     try:
         archive = zipfile.ZipFile(archive_path)
-    except (zipfile.BadZipFile, ValueError, NotImplementedError) as error:
+    except (zipfile.BadZipFile, ValueError, NotImplementedError, OSError) as error:  # OSError: of a forged place in it
         raise UserError(f"{url}: the archive is damaged or broke off ({error}): try again") from error
     with archive:
         members = defaultdict(list)  # {file name: members that end in it}
@@ -141,6 +141,6 @@ def _read_member(archive, member, largest_size):
     try:
         with archive.open(member) as stream:
             content = stream.read(largest_size + 1)
-    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, ValueError):  # RuntimeError: it wants a password
-        return None
+    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, ValueError, OSError):
+        return None  # RuntimeError: it wants a password; OSError: it claims to begin where no file can
     return content if len(content) <= largest_size else None

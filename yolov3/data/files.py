@@ -11,9 +11,11 @@ SIDEWAYS = (5, 6, 7, 8)  # EXIF orientations that turn the picture by a quarter:
 
 def read_bytes(path, limit):
     """The file's bytes.  ``UserError`` if it cannot be read or is longer than ``limit`` bytes."""
+    if os.path.exists(path) and not os.path.isfile(path):
+        raise UserError(f"{path}: is no file; name the file itself")  # a pipe would be waited for
     try:
         with open(path, "rb") as file:
-            content = file.read(limit + 1)
+            content = file.read(min(limit, os.fstat(file.fileno()).st_size) + 1)  # read(n) takes memory for n bytes
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror or error})") from error
     if len(content) > limit:
@@ -35,9 +37,15 @@ def is_file(path):
 
 
 def pictures_in(folder, recursive=False):
-    """Every picture file of ``folder``, by its suffix, sorted by path; hidden files are left out."""
-    found = folder.rglob("*") if recursive else folder.glob("*")
-    return sorted(p for p in found if p.suffix.lower() in PICTURE_SUFFIXES and p.name[0] != "." and p.is_file())
+    """Every picture file of ``folder``, by its suffix, sorted by path; hidden files are left out.
+
+    ``UserError`` where the folder cannot be searched, such as one that changes meanwhile.
+    """
+    try:
+        found = folder.rglob("*") if recursive else folder.glob("*")
+        return sorted(p for p in found if p.suffix.lower() in PICTURE_SUFFIXES and p.name[0] != "." and p.is_file())
+    except OSError as error:
+        raise UserError(f"{folder}: cannot be searched for pictures ({error})") from error
 
 
 def picture_size(path):
@@ -45,17 +53,19 @@ def picture_size(path):
 
     The whole file is decoded, which finds truncated ones: ``UserError`` for a file that is not a whole picture.
     """
-    from PIL import Image, UnidentifiedImageError
+    from PIL import UnidentifiedImageError
+
+    from yolov3.image import open_picture
 
     try:
-        with Image.open(path) as image:
+        with open_picture(path) as image:
             width, height = image.size
             # A JPEG is read to its last byte but built at an eighth of its size: three times as fast.
             image.draft(None, (1, 1))
             image.load()
             return (height, width) if _is_sideways(image) else (width, height)
     except UnidentifiedImageError as error:
-        raise UserError(f"{path}: is not a picture in a format that Pillow reads; replace or remove it") from error
+        raise UserError(f"{path}: is not a picture in a format that is read; replace or remove it") from error
     except Exception as error:  # Pillow's readers raise OSError, SyntaxError, ValueError, struct.error, ...
         raise UserError(f"{path}: is no whole picture ({error}); replace or remove it") from error
 
@@ -75,11 +85,9 @@ def _orientation(image):
 
 def is_turned(path):
     """Whether a readable picture file's EXIF orientation turns or mirrors what is stored."""
-    from PIL import Image
+    from yolov3.image import UPRIGHT, open_picture
 
-    from yolov3.image import UPRIGHT
-
-    with Image.open(path) as image:
+    with open_picture(path) as image:
         return _orientation(image) in UPRIGHT
 
 

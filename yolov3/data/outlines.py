@@ -1,5 +1,7 @@
 """Outlines of objects (polygons, COCO's run-length masks) and the boxes around them, all that is trained on."""
 
+from reprlib import repr as short_repr
+
 import numpy as np
 
 from yolov3.errors import UserError
@@ -26,7 +28,7 @@ def segmentation_box(segmentation):
     for polygon in segmentation:
         whole = isinstance(polygon, list) and len(polygon) >= POLYGON_NUMBERS and len(polygon) % 2 == 0
         if not whole or not all(_is_number(number) for number in polygon):
-            raise UserError(f"a polygon is x, y of three or more corners, not {str(polygon)[:60]}; correct it")
+            raise UserError(f"a polygon is x, y of three or more corners, not {short_repr(polygon)}; correct it")
     try:
         return box_around(
             [x for polygon in segmentation for x in polygon[0::2]],
@@ -44,7 +46,7 @@ def mask_box(mask):
     """
     size, counts = mask.get("size"), mask.get("counts")
     if not (isinstance(size, list) and len(size) == 2 and all(_is_whole(side) and 0 < side < 2**24 for side in size)):
-        raise UserError(f"its mask needs a size [height, width] in pixels, not {str(size)[:60]}; correct it")
+        raise UserError(f"its mask needs a size [height, width] in pixels, not {short_repr(size)}; correct it")
     if isinstance(counts, str):
         counts = unpack_counts(counts)
     height, width = size

@@ -20,6 +20,9 @@ MINIMUM_SIDE = 1e-3
 ROUNDING = 1.0
 """Pixels; a box that crosses the border by less is clipped without a warning: labels are rounded numbers."""
 
+MOST_OBJECTS = 10_000
+"""Of one picture: every pair of them is compared.  The fullest pictures of the known sets have some 3,000."""
+
 DUPLICATE_IOU = 0.9
 """Two boxes of one class that overlap by more are one object labelled twice (neighbours never get this close)."""
 
@@ -95,6 +98,10 @@ def build_records(labelled_pictures, names, report):
         for labelled, size in zip(labelled_pictures, sizes, strict=True):
             if isinstance(size, UserError):
                 report.add("broken picture", labelled.picture, str(size).removeprefix(f"{labelled.picture}: "))
+            elif len(labelled.objects) > MOST_OBJECTS:
+                detail = f"{labelled.picture.name} has {len(labelled.objects):,} objects, more than the"
+                detail += f" {MOST_OBJECTS:,} that a picture may have; check what they are"
+                report.add("broken annotation", labelled.annotation, detail)
             else:
                 records.append(make_record(labelled, size, labels_of, report))
     return records
@@ -178,7 +185,7 @@ def is_known(labelled_object, annotation, labels_of, report):
 
 
 def report_duplicates(record, objects, report):
-    """Report each box that overlaps an earlier one of its class by more than ``DUPLICATE_IOU``.  Both are kept.
+    """Report each box that overlaps an earlier one of its class by more than ``DUPLICATE_IOU``, once.  Both are kept.
 
     Kept, because which of the two is right is for a person to say, and because published figures count both.
     A crowd box, which covers many objects, is nobody's duplicate.
@@ -189,8 +196,8 @@ def report_duplicates(record, objects, report):
         some = slice(start, start + rows)
         iou = iou_xyxy(boxes_xyxy[some, None], boxes_xyxy[None])  # (rows, n)
         same_class = (labels[some, None] == labels[None]) & single[some, None] & single[None]
-        for row, earlier in np.argwhere((iou > DUPLICATE_IOU) & same_class):
-            later = start + row
-            if earlier < later:
-                detail = f"has nearly the same box (IoU {iou[row, earlier]:.3f}) as {objects[earlier].where}"
-                report.add("duplicate box", record.annotation, f"{detail}; remove one of them", objects[later].where)
+        same = (iou > DUPLICATE_IOU) & same_class
+        first = same.argmax(axis=1)  # (rows,): the first box that each is the same as; itself, if no other
+        for row in np.flatnonzero(same.any(axis=1) & (first < start + np.arange(len(same)))):
+            detail = f"has nearly the same box (IoU {iou[row, first[row]]:.3f}) as {objects[first[row]].where}"
+            report.add("duplicate box", record.annotation, f"{detail}; remove one of them", objects[start + row].where)

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import NamedTuple
 
-from yolov3.errors import UserError
+from yolov3.errors import LONGEST_SENTENCE, UserError, one_line
 
 
 class Kind(NamedTuple):
@@ -32,6 +32,7 @@ KINDS = {
 """Everything that ``strict`` turns into an error."""
 
 NAMES_IN_SUMMARY = 3
+LONGEST_NAME = 100  # characters of a problem's short name
 
 
 class Problem(NamedTuple):
@@ -67,7 +68,8 @@ class Report:
         message = f"{place}: {detail}"
         if self.strict:
             raise UserError(message)
-        self.problems[kind].append(Problem(f"{Path(file).name} {where}".strip(), message))
+        name = one_line(f"{Path(file).name} {where}".strip(), LONGEST_NAME)
+        self.problems[kind].append(Problem(name, one_line(message, LONGEST_SENTENCE)))
 
     def counts(self):
         """``{kind: number of problems}`` for the kinds that occurred."""

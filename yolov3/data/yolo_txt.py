@@ -21,6 +21,8 @@ from yolov3.errors import UserError
 YAML_LIMIT = 1_000_000  # bytes
 LABEL_LIMIT = 1_000_000  # bytes: some 25,000 boxes
 LIST_LIMIT = 100_000_000  # bytes
+LONGEST_NUMBER = 40  # characters in a yaml
+NUMBER_TAGS = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
 
 
 def read_yolo(yaml_file, split, names, report):
@@ -80,17 +82,39 @@ def yolo_splits(yaml_file):
 
 def load_yaml(yaml_file):
     """The yaml file's mapping.  Raises ``UserError`` if it is anything else."""
-    import yaml
-
     content = read_bytes(yaml_file, YAML_LIMIT)
     try:
-        config = yaml.safe_load(content)
+        config = safe_yaml(content)
     except Exception as error:  # besides YAMLError: ValueError for a date 2024-13-45, KeyError for !!bool x, ...
-        reason = " ".join(str(error).split())
+        reason = " ".join(str(error).split()) or type(error).__name__
         raise UserError(f"{yaml_file}: is not valid YAML ({reason})") from error
     if not isinstance(config, dict):
         raise UserError(f"{yaml_file}: must hold keys such as train, val and names, but holds no mapping")
     return config
+
+
+def safe_yaml(content):
+    """What YAML text says, without anything that runs code or makes a small file large.
+
+    An alias stands for a copy of another part: ten of ten of ten of them would be gigabytes, as soon as anybody looks
+    at them all.  Only an alias of a single text or number is understood.  A number of 100,000 digits takes minutes to
+    compute and cannot be printed.
+    """
+    import yaml
+
+    class Loader(yaml.SafeLoader):
+        def compose_node(self, parent, index):
+            is_alias = self.check_event(yaml.AliasEvent)
+            node = super().compose_node(parent, index)
+            if is_alias and not isinstance(node, yaml.ScalarNode):
+                raise ValueError(
+                    f"line {node.start_mark.line + 1}: an alias may only stand for a single text or number"
+                )
+            if node.tag in NUMBER_TAGS and len(node.value) > LONGEST_NUMBER:
+                raise ValueError(f"line {node.start_mark.line + 1}: a number of {len(node.value):,} characters")
+            return node
+
+    return yaml.load(content, Loader)
 
 
 def class_names(config, yaml_file):
