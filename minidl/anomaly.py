@@ -8,6 +8,7 @@ something is wrong already, on a step that is computed again.
 
 from dataclasses import dataclass
 
+from minidl.collective import current_group
 from minidl.device import array_module
 from minidl.nn.module import observe
 from minidl.tensor import Tensor
@@ -33,33 +34,45 @@ def first_anomaly(network, compute):
     ``compute()`` computes it again, with gradients on, and returns its result: a Tensor, or several.  Where that is one
     number whose results are finite, the gradients are followed too, from it backwards; those of the parameters are
     added to what is there.
+
+    Where several processes share a batch (:func:`minidl.collective.together`) all must call it, and all get the first
+    that any of them has: what is not finite in one spreads to the others by the next batch norm.
     """
     made = _Made(network)
     with observe(made.in_layer):
         result = compute()
     results = result if isinstance(result, list | tuple) else [result]
     made.add(results, "")
-    for tensor, path in made.tensors:
-        if not _is_finite(tensor.data):
-            return Anomaly("forward", tensor.operation, path)
-    if len(results) != 1 or results[0].size != 1 or not results[0].requires_grad:
-        return None
+    forward = (
+        (place, Anomaly("forward", tensor.operation, path))
+        for place, (tensor, path) in enumerate(made.tensors)
+        if not _is_finite(tensor.data)
+    )
+    first = _first_of_all_ranks(next(forward, None))
+    if first or len(results) != 1 or results[0].size != 1 or not results[0].requires_grad:
+        return first
     found = []
-    for tensor, path in made.tensors:
+    for place, (tensor, path) in enumerate(made.tensors):
         if tensor._backward is not None:
-            tensor._backward = _watched(tensor, path, found)
+            tensor._backward = _watched(tensor, path, -place, found)  # gradients are made in the opposite order
     results[0].backward()
-    return found[0] if found else None
+    return _first_of_all_ranks(found[0] if found else None)
 
 
-def _watched(tensor, path, found):
+def _first_of_all_ranks(found):
+    """The Anomaly that came first in any rank; ``found``: (about its place in the computation, Anomaly), or None."""
+    everywhere = [each for each in current_group().gather(found) if each is not None]
+    return min(everywhere, key=lambda each: each[0])[1] if everywhere else None
+
+
+def _watched(tensor, path, place, found):
     """The tensor's backward function, which notes in ``found`` what it makes of its gradient if that is not finite."""
     backward, operation = tensor._backward, tensor.operation  # not the tensor: its memory shall be freed on the way
 
     def check(grad):
         grads = backward(grad)
         if not found and not all(each is None or _is_finite(each) for each in grads):
-            found.append(Anomaly("backward", operation, path))
+            found.append((place, Anomaly("backward", operation, path)))
         return grads
 
     return check

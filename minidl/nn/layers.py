@@ -3,6 +3,7 @@
 import numpy as np
 
 from minidl import ops
+from minidl.collective import current_group
 from minidl.device import device_of, kernels_for, to_device
 from minidl.kernels.batchnorm_rules import STANDARD
 from minidl.kernels.shapes import pair
@@ -52,7 +53,8 @@ class BatchNorm(Module):
 
     In training the batch's own mean and (biased) variance normalise, and ``running <- (1 - momentum) running +
     momentum batch`` with the unbiased variance; in evaluation the running ones normalise.  The running
-    variance starts at 1, so that an untrained network does not explode (the original's starts at 0).
+    variance starts at 1, so that an untrained network does not explode (the original's starts at 0).  Where several
+    processes share a batch (:func:`minidl.collective.together`) all of this is of the whole batch.
     """
 
     def __init__(self, channels, momentum=0.1, slope=1.0, rule=STANDARD):
@@ -67,7 +69,7 @@ class BatchNorm(Module):
             mean, variance = self.running_mean.data, self.running_variance.data
             return ops.batchnorm(x, self.gamma, self.beta, mean, variance, self.rule, self.slope)[0]
         y, mean, variance = ops.batchnorm(x, self.gamma, self.beta, rule=self.rule, slope=self.slope)
-        count = x.size // x.shape[-1]
+        count = x.size // x.shape[-1] * current_group().size
         self._record(self.running_mean, mean)
         self._record(self.running_variance, variance, count / max(1, count - 1))
         return y

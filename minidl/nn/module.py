@@ -57,7 +57,8 @@ class Module:
         for name, child in self.children():
             yield from child.named_modules(f"{prefix}.{name}" if prefix else name)
 
-    def _named_values(self, kind):
+    def named_values(self, kind):
+        """``(path, value)`` for every attribute of a class or of one of several classes, in a fixed order."""
         for path, module in self.named_modules():
             for name, value in vars(module).items():
                 if isinstance(value, kind):
@@ -65,7 +66,7 @@ class Module:
 
     def named_parameters(self):
         """``(path, Parameter)`` for every parameter, such as ``("backbone.stem.conv.weight", ...)``."""
-        return self._named_values(Parameter)
+        return self.named_values(Parameter)
 
     def parameters(self):
         """Every parameter, in a fixed order."""
@@ -90,7 +91,7 @@ class Module:
     @property
     def device(self):
         """Where the parameters and buffers lie: ``cpu``, ``cuda`` or ``emulated``; ``cpu`` where there are none."""
-        _, first = next(self._named_values((Parameter, Buffer)), (None, None))
+        _, first = next(self.named_values((Parameter, Buffer)), (None, None))
         return "cpu" if first is None else device_of(first.data)
 
     def to(self, device):
@@ -98,7 +99,7 @@ class Module:
 
         ``device``: ``cpu``, ``cuda`` or ``emulated``, as :func:`minidl.device.resolve_device` returns it.
         """
-        for _, value in self._named_values((Parameter, Buffer)):
+        for _, value in self.named_values((Parameter, Buffer)):
             value.data = to_device(value.data, device)
             if getattr(value, "grad", None) is not None:
                 value.grad = to_device(value.grad, device)
@@ -112,7 +113,7 @@ class Module:
         """
         if np.dtype(dtype) == HALF:
             raise TypeError("parameters stay float32; give the network float16 images instead")
-        for _, value in self._named_values((Parameter, Buffer)):
+        for _, value in self.named_values((Parameter, Buffer)):
             value.data = value.data.astype(dtype)
         return self
 
@@ -126,7 +127,7 @@ class Module:
 
         On the CPU they are the module's own arrays, from elsewhere copies.
         """
-        return {path: to_cpu(value.data) for path, value in self._named_values((Parameter, Buffer))}
+        return {path: to_cpu(value.data) for path, value in self.named_values((Parameter, Buffer))}
 
     def load_state_dict(self, arrays):
         """Take over arrays as made by :meth:`state_dict`, copied to the device on which the module is.
@@ -134,7 +135,7 @@ class Module:
         Raises ValueError that names the first layer whose array is missing, left over, or of another shape;
         the module is then unchanged.
         """
-        own = dict(self._named_values((Parameter, Buffer)))
+        own = dict(self.named_values((Parameter, Buffer)))
         for path, value in own.items():
             if path not in arrays:
                 raise ValueError(f"no array for {path} {value.data.shape}")

@@ -14,7 +14,7 @@ from minidl.kernels.cpu.losses import (
     squared_error,
     squared_error_grad,
 )
-from minidl.kernels.cpu.optimizers import adam_update, sgd_update, unscale
+from minidl.kernels.cpu.optimizers import adam_update, move_towards, sgd_update, unscale
 from minidl.kernels.cpu.pool import global_average_pool, global_average_pool_grad, maxpool2d, maxpool2d_grad
 from minidl.kernels.cpu.reduce import sum_all
 from minidl.kernels.cpu.rows import sum_rows
@@ -54,6 +54,7 @@ __all__ = [
     "log_softmax_grad",
     "maxpool2d",
     "maxpool2d_grad",
+    "move_towards",
     "sgd_update",
     "sigmoid",
     "sigmoid_grad",

@@ -14,6 +14,8 @@ from math import prod
 
 import numpy as np
 
+from minidl.collective import ALONE
+from minidl.kernels.batchnorm_pool import pooled_statistics, pooled_sums
 from minidl.kernels.cpu.activation import leaky_grad_into, leaky_in_place
 from minidl.kernels.cpu.parallel import run_parts, scratch, split_evenly
 from minidl.kernels.cpu.rows import chunks, sum_rows, wide_rows
@@ -68,10 +70,11 @@ class _WideView:
         return wide_vector.reshape(-1, self.channels).sum(axis=0)
 
 
-def batchnorm_train(x, gamma, beta, rule, slope):
+def batchnorm_train(x, gamma, beta, rule, slope, group=ALONE):
     """Normalise by the batch's own statistics, then leaky ReLU of ``slope`` (1 leaves it out).
 
-    x (..., channels); gamma, beta (channels,).  Returns ``y, mean, variance``, the variance with divisor N.
+    x (..., channels); gamma, beta (channels,); group: the :class:`minidl.collective.Group` whose batch it is, of which
+    each rank has a part x.  Returns ``y, mean, variance``, the variance with divisor N.
     """
     view = _WideView(x.shape)
     rows, y = view.rows(x), np.empty(x.shape, x.dtype)
@@ -84,7 +87,8 @@ def batchnorm_train(x, gamma, beta, rule, slope):
         return (sum_rows(centred),)
 
     variance = view.total(squares)[0] / view.count
-    scale = gamma / rule.divisor(_batch_variance(variance, view.count, rule))
+    mean, variance = pooled_statistics(mean, variance, group)
+    scale = gamma / rule.divisor(_batch_variance(variance, view.count * group.size, rule))
     _normalise(view, rows, mean, scale, beta, slope, y)
     return y, mean, variance
 
@@ -96,14 +100,15 @@ def batchnorm_eval(x, gamma, beta, mean, variance, rule, slope):
     return y
 
 
-def batchnorm_train_grad(grad, x, y, gamma, mean, variance, rule, slope):
+def batchnorm_train_grad(grad, x, y, gamma, mean, variance, rule, slope, group=ALONE):
     """Gradients with respect to x, gamma and beta, where mean and variance depend on x too.
 
     With d the gradient behind the activation, c = x - mean and s = sqrt(variance + epsilon):
 
         dbeta = sum(d)    dgamma = sum(d * c) / divisor    dx = gamma / s * (d - mean(d) - c / s^2 * mean(d * c))
 
-    The middle term of dx is what flows through the mean, the last what flows through the variance.
+    The middle term of dx is what flows through the mean, the last what flows through the variance: both means are over
+    the whole batch of the ``group``, while dgamma and dbeta are this rank's terms of sums over all ranks.
     """
     view = _WideView(x.shape)
     rows_x, rows_y, rows_grad = view.rows(x), view.rows(y), view.rows(grad)
@@ -117,13 +122,14 @@ def batchnorm_train_grad(grad, x, y, gamma, mean, variance, rule, slope):
         return sum_rows(dx[chunk]), sum_rows(centred)
 
     sum_d, sum_dc = view.total(sums)
-    variance = _batch_variance(variance, view.count, rule)
+    all_d, all_dc = pooled_sums(sum_d, sum_dc, group)
+    variance = _batch_variance(variance, view.count * group.size, rule)
     inner = variance + rule.backward_epsilon  # s^2
     scale = gamma / inner**0.5
     wide_scale = view.repeat(scale, x.dtype)
-    slope_of_x = -scale * sum_dc / (inner * view.count)
+    slope_of_x = -scale * all_dc / (inner * view.count)
     wide_slope = view.repeat(slope_of_x, x.dtype)
-    wide_shift = view.repeat(-scale * sum_d / view.count - slope_of_x * mean, x.dtype)
+    wide_shift = view.repeat(-scale * all_d / view.count - slope_of_x * mean, x.dtype)
 
     def combine(chunk):  # scale * d + slope * (x - mean) + shift
         scaled = scratch("scaled", rows_x[chunk].size, x.dtype).reshape(rows_x[chunk].shape)

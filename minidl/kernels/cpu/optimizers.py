@@ -1,4 +1,7 @@
-"""Steps of the optimisers, and undoing the scale of a loss, on NumPy arrays: they change the arrays they are given."""
+"""Steps of the optimisers and of averages, and undoing the scale of a loss, on NumPy arrays.
+
+They change the arrays they are given.
+"""
 
 import numpy as np
 
@@ -24,6 +27,11 @@ def adam_update(weight, grad, mean, square, rate, betas, epsilon, decay, step):
     size = np.sqrt(square / (1 - beta2**step))
     size += epsilon
     weight -= rate / (1 - beta1**step) * mean / size
+
+
+def move_towards(average, value, share):
+    """``average <- average + share (value - average)``, in place."""
+    average += share * (value - average)
 
 
 def unscale(grads, factor):

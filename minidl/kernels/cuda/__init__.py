@@ -14,7 +14,7 @@ from minidl.kernels.cuda.losses import (
     squared_error,
     squared_error_grad,
 )
-from minidl.kernels.cuda.optimizers import adam_update, sgd_update, unscale
+from minidl.kernels.cuda.optimizers import adam_update, move_towards, sgd_update, unscale
 from minidl.kernels.cuda.pool import global_average_pool, global_average_pool_grad, maxpool2d, maxpool2d_grad
 from minidl.kernels.cuda.reduce import sum_all, sum_rows
 from minidl.kernels.cuda.softmax import log_softmax, log_softmax_grad, softmax, softmax_grad
@@ -53,6 +53,7 @@ __all__ = [
     "log_softmax_grad",
     "maxpool2d",
     "maxpool2d_grad",
+    "move_towards",
     "sgd_update",
     "sigmoid",
     "sigmoid_grad",

@@ -10,7 +10,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from minidl.collective import ALONE
 from minidl.device import array_module
+from minidl.kernels.batchnorm_pool import pooled_statistics, pooled_sums
 from minidl.kernels.cuda.launch import REAL, THREADS, Source
 from minidl.kernels.cuda.packs import pack_width
 
@@ -62,10 +64,11 @@ class _Passes:
         return xp.empty((values, self.grid[1], self.channels), REAL[dtype.name])
 
 
-def batchnorm_train(x, gamma, beta, rule, slope):
+def batchnorm_train(x, gamma, beta, rule, slope, group=ALONE):
     """Normalise by the batch's own statistics, then leaky ReLU of ``slope`` (1 leaves it out).
 
-    x (..., channels); gamma, beta (channels,).  Returns ``y, mean, variance``, the variance with divisor N.
+    x (..., channels); gamma, beta (channels,); group: the :class:`minidl.collective.Group` whose batch it is, of which
+    each rank has a part x.  Returns ``y, mean, variance``, the variance with divisor N.
     Raises ValueError where x holds no values, which have no mean.
     """
     if x.size == 0:
@@ -77,8 +80,9 @@ def batchnorm_train(x, gamma, beta, rule, slope):
     passes.launch("batchnorm_moments", x, parts)
     mean, variance = (xp.empty(passes.channels, parts.dtype) for _ in range(2))
     passes.join("batchnorm_join_moments", parts, mean, variance)
+    mean, variance = pooled_statistics(mean, variance, group)
     y = xp.empty(x.shape, x.dtype)
-    numbers = _numbers(rule, x, passes.rows)
+    numbers = _numbers(rule, x, passes.rows * group.size)
     passes.launch("batchnorm_normalise", x, y, gamma, beta, mean, variance, numbers, slope)
     return y, mean, variance
 
@@ -93,23 +97,26 @@ def batchnorm_eval(x, gamma, beta, mean, variance, rule, slope):
     return y
 
 
-def batchnorm_train_grad(grad, x, y, gamma, mean, variance, rule, slope):
+def batchnorm_train_grad(grad, x, y, gamma, mean, variance, rule, slope, group=ALONE):
     """Gradients with respect to x, gamma and beta, where mean and variance depend on x too.
 
     With d the gradient behind the activation, c = x - mean and s = sqrt(variance + epsilon):
 
         dbeta = sum(d)    dgamma = sum(d * c) / divisor    dx = gamma / s * (d - mean(d) - c / s^2 * mean(d * c))
+
+    Both means are over the whole batch of the ``group``, while dgamma and dbeta are this rank's terms of sums over all
+    ranks.
     """
-    numbers = _numbers(rule, x, count=x.size // x.shape[-1])
-    return _gradients(grad, x, y, gamma, mean, variance, numbers, True, slope)
+    numbers = _numbers(rule, x, count=x.size // x.shape[-1] * group.size)
+    return _gradients(grad, x, y, gamma, mean, variance, numbers, True, slope, group)
 
 
 def batchnorm_eval_grad(grad, x, y, gamma, mean, variance, rule, slope):
     """Gradients with respect to x, gamma and beta, with fixed statistics: ``dx = d * gamma / divisor``."""
-    return _gradients(grad, x, y, gamma, mean, variance, _numbers(rule, x), False, slope)
+    return _gradients(grad, x, y, gamma, mean, variance, _numbers(rule, x), False, slope, ALONE)
 
 
-def _gradients(grad, x, y, gamma, mean, variance, numbers, training, slope):
+def _gradients(grad, x, y, gamma, mean, variance, numbers, training, slope, group):
     xp = array_module(x)
     grad, x, y, gamma, mean, variance = _contiguous(grad, x, y, gamma, mean, variance)
     dx = xp.empty(x.shape, x.dtype)
@@ -120,8 +127,11 @@ def _gradients(grad, x, y, gamma, mean, variance, numbers, training, slope):
     passes.launch("batchnorm_gradient_sums", grad, x, y, mean, parts, slope)
     dgamma, dbeta = (xp.empty(gamma.shape, parts.dtype) for _ in range(2))
     passes.join("batchnorm_parameter_grads", parts, variance, dgamma, dbeta, numbers)
+    # Both are proportional to the sums that dx needs of the whole batch: divided by the ranks, for N is this rank's.
+    all_dbeta, all_dgamma = pooled_sums(dbeta, dgamma, group)
     passes.launch(
-        "batchnorm_input_grad", grad, x, y, dx, gamma, mean, variance, dgamma, dbeta, numbers, training, slope
+        *("batchnorm_input_grad", grad, x, y, dx, gamma, mean, variance),
+        *(all_dgamma, all_dbeta, numbers, training, slope),
     )
     return dx, dgamma, dbeta
 

@@ -30,6 +30,12 @@ extern "C" __global__ void adam_update(real* w, const real* grad, real* mean, re
     w[i] -= adam.rate * m / (sqrt(v / adam.correction) + adam.epsilon);
 }
 
+// average = average + share (value - average)
+extern "C" __global__ void move_towards(real* average, const real* value, real share, unsigned count) {
+    unsigned i = blockIdx.x * blockDim.x + threadIdx.x;
+    if (i < count) average[i] += share * (value[i] - average[i]);
+}
+
 // grad = factor * grad; where a number is then infinite or NaN, *overflow becomes 1.  (All who write it write the same.)
 extern "C" __global__ void unscale(real* grad, real factor, int* overflow, unsigned count) {
     unsigned i = blockIdx.x * blockDim.x + threadIdx.x;

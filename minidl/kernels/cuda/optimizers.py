@@ -1,6 +1,6 @@
-"""Steps of the optimisers, and undoing the scale of a loss, on a GPU: they change the arrays they are given.
+"""Steps of the optimisers and of averages, and undoing the scale of a loss, on a GPU.
 
-Kernels: ``optimizers.cu``, one launch per parameter.
+They change the arrays they are given.  Kernels: ``optimizers.cu``, one launch per parameter.
 """
 
 import numpy as np
@@ -26,6 +26,11 @@ def adam_update(weight, grad, mean, square, rate, betas, epsilon, decay, step):
     adam = np.array(numbers, [(name, weight.dtype) for name in ADAM_FIELDS])
     grad = array_module(grad).ascontiguousarray(grad)
     SOURCE.launch("adam_update", blocks_for(weight.size), THREADS, weight, grad, mean, square, adam, weight.size)
+
+
+def move_towards(average, value, share):
+    """``average <- average + share (value - average)``, in place."""
+    SOURCE.launch("move_towards", blocks_for(value.size), THREADS, average, value, share, value.size)
 
 
 def unscale(grads, factor):

@@ -1,5 +1,7 @@
 """The CUDA runtime of the stand-in GPU: its errors, and questions about the card."""
 
+import os
+
 from minidl.kernels.cuda.emulator.arguments import (
     DEFAULT_SHARED_BYTES,
     MAX_BLOCK,
@@ -47,6 +49,12 @@ def getDeviceProperties(device):
 def deviceSynchronize():
     """Wait for all kernels: here, they have run already."""
     refuse_while_any_stream_captures("deviceSynchronize")
+
+
+def deviceGetPCIBusId(device):
+    """Where the GPU sits in the computer: each process has one of its own."""
+    getDeviceProperties(device)
+    return f"emulated:{os.getpid()}"
 
 
 def driverGetVersion():
