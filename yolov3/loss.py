@@ -39,7 +39,7 @@ class LossTerms:
     names = ("centre", "size", "object", "no_object", "classes")
 
 
-def yolo_loss(heads, truths, anchors, strides, settings=None, squared_xy=False):
+def yolo_loss(heads, truths, anchors, strides, settings=None, squared_xy=False, batch=None):
     """The loss of a batch.
 
     Parameters
@@ -49,6 +49,7 @@ def yolo_loss(heads, truths, anchors, strides, settings=None, squared_xy=False):
     anchors, strides: of the network
     settings: :class:`yolov3.targets.TargetSettings`
     squared_xy: squared error for x and y as the notes draw it, instead of BCE
+    batch: the number of pictures to divide by, where these are a part of the whole batch; default: all there are
 
     Returns :class:`LossTerms`.
     """
@@ -65,7 +66,7 @@ def yolo_loss(heads, truths, anchors, strides, settings=None, squared_xy=False):
         targets = scale_targets(head.data, truths, group, stride, first_anchor, best, settings)
         terms.append(_scale_terms(head, targets, len(group), squared_xy))
         positives.append(targets.positive.sum())
-    batch = len(truths)
+    batch = batch or len(truths)
     summed = [sum(scale[i] for scale in terms) / batch for i in range(len(LossTerms.names))]
     total = sum(summed)
     return LossTerms(total, *(term.data for term in summed), positives=tuple(positives))

@@ -1,7 +1,8 @@
-"""Pictures of a detector at work: what it found (solid boxes) beside what is there (dashed boxes)."""
+"""Pictures of a detector at work: what it found (solid boxes) beside what is there (dashed); and of its training."""
 
 import numpy as np
 
+from yolov3.boxes import cxcywh_to_xyxy
 from yolov3.draw import draw_boxes, picture_grid, save_image
 from yolov3.thresholds import SHOWN_CONFIDENCE
 
@@ -21,7 +22,6 @@ def prediction_grid(path, dataset, detections):
         found, record = detections[index], dataset.records[index]
         sure = found.scores >= SHOWN_CONFIDENCE
         image, scale = _shrunk(dataset.load_image(index))
-        room = LARGEST_SIDE // max(image.shape[:2])  # by how much it may be enlarged
         drawn.append(
             draw_boxes(
                 image,
@@ -30,9 +30,27 @@ def prediction_grid(path, dataset, detections):
                 found.scores[sure],
                 dataset.names,
                 record.boxes_xyxy * scale,
-                smallest_side=min(SMALLEST_SIDE, room * min(image.shape[:2])),
+                smallest_side=_enlarged(image),
             )
         )
+    save_image(path, picture_grid(drawn, columns))
+
+
+def batch_grid(path, batch, names):
+    """Write a grid of the first pictures of a training batch to ``path``, as the network and the loss see them.
+
+    ``batch``: a :class:`yolov3.data.batches.Batch`.  Its pictures, after augmentation, and its truths as boxes with
+    the ``names`` of their classes: labels that do not lie on objects, or bear the wrong name, are seen here.
+    """
+    height, width = batch.images.shape[1:3]
+    columns = max(1, min(MOST_COLUMNS, GRID_WIDTH // min(width, LARGEST_SIDE)))
+    drawn = []
+    for pixels, truths in list(zip(batch.images, batch.truths, strict=True))[: ROWS * columns]:
+        truths = truths[truths[:, 2] > 0]  # (boxes, 5); the rest is padding
+        boxes_xyxy = cxcywh_to_xyxy(truths[:, :4]) * [width, height, width, height]
+        image, scale = _shrunk(np.rint(255 * np.clip(pixels, 0, 1)).astype(np.uint8))
+        labels = truths[:, 4].astype(int)
+        drawn.append(draw_boxes(image, boxes_xyxy * scale, labels, None, names, smallest_side=_enlarged(image)))
     save_image(path, picture_grid(drawn, columns))
 
 
@@ -47,3 +65,9 @@ def _shrunk(image):
     new_width, new_height = max(1, round(width * factor)), max(1, round(height * factor))
     small = Image.fromarray(image).resize((new_width, new_height), Image.Resampling.BOX)
     return np.asarray(small), np.array([new_width / width, new_height / height] * 2)
+
+
+def _enlarged(image):
+    """The side from which a small picture's shorter side is enlarged, so that the longer one stays within bounds."""
+    room = LARGEST_SIDE // max(image.shape[:2])  # by how much it may be enlarged
+    return min(SMALLEST_SIDE, room * min(image.shape[:2]))

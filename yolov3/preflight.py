@@ -27,7 +27,7 @@ def training_report(train_set, anchors, image_size, validation_set=None):
     anchors: ``{stride: (count, 2)}`` in pixels of the network input
     image_size: (height, width) of the network input, in pixels
     """
-    boxes = _NetworkBoxes(train_set, image_size)
+    boxes = NetworkBoxes(train_set, image_size)
     lines = [
         _poor_fits(boxes, anchors),
         _lost_places(boxes, anchors),
@@ -39,22 +39,24 @@ def training_report(train_set, anchors, image_size, validation_set=None):
     return [line for line in lines if line]
 
 
-class _NetworkBoxes:
+class NetworkBoxes:
     """All boxes that may be targets, as the network's input shows them.
 
-    cxcywh (n, 4) float64, fractions of the input; pictures (n,): numbers of their records; net_size (2,): width and
-    height in pixels; names of the pictures.
+    Those marked difficult or crowd are none.  cxcywh (n, 4) float64, fractions of the input; labels (n,); pictures
+    (n,): numbers of their records; sizes (n, 2) in pixels; net_size (2,): width and height of the input; is_target
+    (n,): whether the box is large enough; dataset: as given.
     """
 
     def __init__(self, dataset, image_size):
         height, width = image_size
-        found, pictures = [np.zeros((0, 4))], [np.zeros(0, int)]
+        found, labels, pictures = [np.zeros((0, 4))], [np.zeros(0, int)], [np.zeros(0, int)]
         for number, record in enumerate(dataset.records):
             frame = Letterbox.fit(record.width, record.height, width, height)
-            boxes_xyxy = record.boxes_xyxy[~(record.difficult | record.crowd)]
-            found.append(frame.to_network(boxes_xyxy.astype(np.float64)))
-            pictures.append(np.full(len(boxes_xyxy), number))
-        self.cxcywh, self.pictures = np.concatenate(found), np.concatenate(pictures)
+            used = ~(record.difficult | record.crowd)  # (boxes,)
+            found.append(frame.to_network(record.boxes_xyxy[used].astype(np.float64)))
+            labels.append(record.labels[used])
+            pictures.append(np.full(used.sum(), number))
+        self.cxcywh, self.labels, self.pictures = map(np.concatenate, (found, labels, pictures))
         self.net_size = np.array([width, height])
         self.sizes = self.cxcywh[:, 2:] * self.net_size  # (n, 2) in pixels
         self.is_target = (self.cxcywh[:, 2:] >= SMALLEST_SIDE).all(axis=1)

@@ -14,8 +14,13 @@ from yolov3.voc_metrics import F1Curves, PrecisionRecallCurve, VocResult
 @pytest.fixture
 def figures(monkeypatch):
     """The figures that get saved, to look at what is in them."""
-    saved, save = [], plots._save
-    monkeypatch.setattr(plots, "_save", lambda figure, path: (saved.append(figure), save(figure, path)))
+    saved, save = [], plots.save_figure
+
+    def remember(figure, path, **options):
+        saved.append(figure)
+        save(figure, path, **options)
+
+    monkeypatch.setattr(plots, "save_figure", remember)
     return saved
 
 
@@ -35,23 +40,32 @@ ROWS = [
     {"step": 10, "loss": 10.0, "centre": 2.0, "object": 7.0, "classes": 1.0, "learning_rate": 0.005, "mAP50": 0.25},
     {"step": 20, "loss": 1.0, "centre": 0.2, "object": 0.7, "classes": 0.1, "learning_rate": 0.001, "mAP50": 0.75},
 ]
+ROWS[1] |= {"boxes": 12, "matched_8": 4, "matched_16": 0, "matched_32": 7}
+ROWS[2] |= {"boxes": 13, "matched_8": 5, "matched_16": 1, "matched_32": 7}
 
 
 def test_training_curves_show_the_rows(tmp_path, figures):
     plots.plot_training_curves(ROWS, tmp_path / "curves.png")
     assert (picture(tmp_path / "curves.png").std(axis=(0, 1)) > 0).any()
-    loss_axes, map_axes, rate_axes = figures[0].axes
+    loss_axes, map_axes, matched_axes, rate_axes = figures[0].axes
     losses = curves_of(loss_axes)
     assert losses["total"] == [[0, 100], [10, 10], [20, 1]]
     assert losses["object"] == [[0, 70], [10, 7], [20, 0.7]]
     assert set(losses) == {"total", "centre", "size", "object", "no object", "classes"}
     assert [*curves_of(map_axes).values()] == [[[10, 0.25], [20, 0.75]]]
     assert [*curves_of(rate_axes).values()] == [[[0, 0], [10, 0.005], [20, 0.001]]]
-    assert [axes.get_ylabel() for axes in figures[0].axes] == ["loss", "mAP at IoU 0.5", "learning rate"]
+    assert curves_of(matched_axes) == {
+        "stride 8": [[10, 4], [20, 5]],
+        "stride 16": [[10, 0], [20, 1]],
+        "stride 32": [[10, 7], [20, 7]],
+        "all boxes": [[10, 12], [20, 13]],
+    }
+    assert [axes.get_ylabel() for axes in figures[0].axes] == ["loss", "mAP at IoU 0.5", "matched", "learning rate"]
     assert rate_axes.get_xlabel() == "training step"
     # No two curves differ in colour alone.
-    styles = [line.get_marker() for line in loss_axes.get_lines()]
-    assert len(set(styles)) == len(styles)
+    for axes in (loss_axes, matched_axes):
+        styles = [line.get_marker() for line in axes.get_lines()]
+        assert len(set(styles)) == len(styles)
 
 
 def test_rows_read_from_a_csv_file(tmp_path, figures):
@@ -62,7 +76,7 @@ def test_rows_read_from_a_csv_file(tmp_path, figures):
         {"epoch": "4", "loss": "2.5", "mAP50": None},
     ]
     plots.plot_training_curves(rows, tmp_path / "curves.png")
-    loss_axes, map_axes, rate_axes = figures[0].axes
+    loss_axes, map_axes, _, rate_axes = figures[0].axes
     assert curves_of(loss_axes)["total"] == [[1, 5.5], [4, 2.5]]
     assert [*curves_of(map_axes).values()] == [[[2, 0.5]]]
     assert rate_axes.get_xlabel() == "epoch"
