@@ -4,14 +4,16 @@ Nothing heavy is imported before the arguments are understood, so ``yolov3 --hel
 """
 
 import argparse
-import math
 import os
 import sys
 
-from yolov3.errors import UserError
+from yolov3.arguments import fraction, image_size, minutes, natural_number, positive_integer
+from yolov3.errors import in_words
+from yolov3.launchers import one_voice, refuse_several
 from yolov3.thresholds import EVALUATION_CONFIDENCE, NMS_IOU, SHOWN_CONFIDENCE
 
 
+@one_voice()
 def main(arguments=None):
     """Run the command; exit code 0, 1 for wrong input (one sentence on stderr), 2 for wrong usage, 130 for Ctrl-C."""
     options = build_parser().parse_args(arguments)
@@ -29,24 +31,22 @@ def main(arguments=None):
 
 def _run(options):
     try:
-        from minidl.device import DeviceError
         from yolov3 import commands
         from yolov3.commands.common import choose_device
     except KeyboardInterrupt:  # before there is anything to stop
         return 130
     try:
+        refuse_several(options.command)
         if hasattr(options, "device"):
             choose_device(options)
         return getattr(commands, options.run)(options)
-    except (UserError, DeviceError) as error:
-        print(f"yolov3 {options.command}: {error}", file=sys.stderr)
-        return 1
-    except MemoryError:
-        print(f"yolov3 {options.command}: out of memory; use a smaller --imgsz or --batch", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print(f"\nyolov3 {options.command}: stopped", file=sys.stderr)
-        return 130
+    except (Exception, KeyboardInterrupt) as error:
+        words = in_words(options.command, error)
+        if words is None:
+            raise
+        text, code = words
+        print(text, file=sys.stderr)
+        return code
 
 
 def build_parser():
@@ -80,7 +80,7 @@ def _command(commands, name, help_text):
 def _add_demo(commands):
     command = _command(commands, "demo", "learn to find generated shapes, from nothing, in about a minute")
     steps_help = "training steps, in ten equal epochs (default 1000)"
-    command.add_argument("--steps", type=_positive_integer, default=1000, help=steps_help)
+    command.add_argument("--steps", type=positive_integer, default=1000, help=steps_help)
     _add_seed(command)
     _add_device(command)
     _add_output(command, "demo")
@@ -94,18 +94,32 @@ def _add_train(commands):
     start_help = "checkpoint to start from (fine-tuning), or the original's, such as darknet53.conv.74, for --model"
     command.add_argument("--weights", help=start_help)
     _add_image_size(command, "of the network input (default: the preset's, or that of --weights)")
-    command.add_argument("--epochs", type=_positive_integer, help="passes over the data (default 41)")
-    command.add_argument("--batch", type=_positive_integer, help="pictures per step (default 8)")
+    command.add_argument("--epochs", type=positive_integer, help="passes over the data (default 41)")
+    command.add_argument("--batch", type=positive_integer, help="pictures per step (default 8)")
     command.add_argument("--lr", type=float, help="learning rate at the top of its schedule (default 0.003)")
     command.add_argument("--optimizer", help="adam (default) or sgd")
     command.add_argument("--anchors", help="band (default): found in the training boxes; or published")
-    command.add_argument("--augment", help="recipe (default), original or none")
+    command.add_argument("--augment", help="recipe (default), mosaic, original or none")
+    schedule_help = "of the learning rate: cosine (default), or steps, the original's two falls to a tenth"
+    command.add_argument("--schedule", help=schedule_help)
+    burn_in_help = "steps in which the learning rate rises to its top (default 50)"
+    command.add_argument("--burn-in", type=natural_number, metavar="STEPS", help=burn_in_help)
+    scales_help = "another size for every ten batches, from 3/4 to 3/2 of --imgsz in steps of 32"
+    command.add_argument("--multi-scale", action="store_true", default=None, help=scales_help)
+    ema_help = "keep a running average of the weights, such as 0.998, and let it detect; 0 for none (default 0.0)"
+    command.add_argument("--ema", type=fraction, metavar="DECAY", help=ema_help)
+    freeze_help = "keep the backbone as it is in the first epochs, for --weights (default 0)"
+    command.add_argument("--freeze", type=natural_number, metavar="EPOCHS", help=freeze_help)
+    patience_help = "end when so many epochs brought no better mAP@0.5; 0 for never (default 0)"
+    command.add_argument("--patience", type=natural_number, metavar="EPOCHS", help=patience_help)
     command.add_argument("--lateral", help="concat (default, as YOLOv3) or add (as FPN)")
-    command.add_argument("--ignore-thres", type=_fraction, help="IoU above which a box is ignored (default 0.7)")
-    command.add_argument("--momentum", type=_fraction, help="share of a batch in batch norm's averages (default 0.1)")
+    command.add_argument("--ignore-thres", type=fraction, help="IoU above which a box is ignored (default 0.7)")
+    command.add_argument("--momentum", type=fraction, help="share of a batch in batch norm's averages (default 0.1)")
     command.add_argument("--resume", metavar="RUN", help="continue the run in this folder (or of this last.npz)")
     save_help = "write a checkpoint within an epoch after so many minutes, too (default 10; 0: after every step)"
-    command.add_argument("--save-every", type=_minutes, metavar="MINUTES", help=save_help)
+    command.add_argument("--save-every", type=minutes, metavar="MINUTES", help=save_help)
+    tensorboard_help = "also write event files for TensorBoard: then tensorboard --logdir runs/train"
+    command.add_argument("--tensorboard", action="store_true", help=tensorboard_help)
     _add_strict(command)
     _add_seed(command, default=None)
     _add_device(command)
@@ -117,8 +131,8 @@ def _add_overfit(commands):
     _add_data(command)
     command.add_argument("--model", default="yolov3-nano", help="preset, as for train (default yolov3-nano)")
     _add_image_size(command, "of the network input (default: the preset's)")
-    command.add_argument("--batch", type=_positive_integer, default=4, help="pictures in the batch (default 4)")
-    command.add_argument("--steps", type=_positive_integer, default=400, help="at most so many (default 400)")
+    command.add_argument("--batch", type=positive_integer, default=4, help="pictures in the batch (default 4)")
+    command.add_argument("--steps", type=positive_integer, default=400, help="at most so many (default 400)")
     command.add_argument("--lr", type=float, help="learning rate at the top of its schedule (default 0.005)")
     _add_strict(command)
     _add_seed(command)
@@ -132,7 +146,7 @@ def _add_val(commands):
     _add_network(command)
     _add_data(command)
     command.add_argument("--split", default="val", help="part of the data set (default val)")
-    command.add_argument("--batch", type=_positive_integer, default=8, help="pictures per step (default 8)")
+    command.add_argument("--batch", type=positive_integer, default=8, help="pictures per step (default 8)")
     _add_thresholds(command, EVALUATION_CONFIDENCE)
     _add_low_memory(command)
     json_help = "also write detections.json, boxes in pixels, and coco_*.json, the same and the truth for pycocotools"
@@ -166,8 +180,8 @@ def _add_video(commands):
     _add_most_detections(command)
     _add_low_memory(command)
     rate_help = "frames per second of a folder of pictures (default 25), or to ask of a camera"
-    command.add_argument("--fps", type=_positive_integer, help=rate_help)
-    command.add_argument("--frames", type=_positive_integer, help="stop after so many frames (default: at the end)")
+    command.add_argument("--fps", type=positive_integer, help=rate_help)
+    command.add_argument("--frames", type=positive_integer, help="stop after so many frames (default: at the end)")
     command.add_argument("--save-json", action="store_true", help="also write detections.json, boxes in pixels")
     _add_device(command)
     _add_output(command, "video")
@@ -178,7 +192,7 @@ def _add_anchors(commands):
     _add_data(command)
     command.add_argument("--model", default="yolov3", help="preset whose strides need anchors (default yolov3)")
     _add_image_size(command, "of the network input (default: the preset's)")
-    command.add_argument("--clusters", type=_positive_integer, help="number of anchors (default 3 per stride)")
+    command.add_argument("--clusters", type=positive_integer, help="number of anchors (default 3 per stride)")
     command.add_argument(
         "--by", choices=("band", "rank"), default="band", help="how they are given to strides (default band)"
     )
@@ -193,6 +207,10 @@ def _add_check_data(commands):
     command = _command(commands, "check-data", "read a data set, check every label and picture, and say what is in it")
     _add_data(command)
     command.add_argument("--split", help="part of the data set (default: train, val, and test if it has one)")
+    pictures_help = "also write figures of the labels, labels_*.png, and pictures with them, pictures_*.png"
+    command.add_argument("--pictures", action="store_true", help=pictures_help)
+    _add_image_size(command, "of the network input in these (default 416)")
+    _add_output(command, "check-data")
     _add_strict(command)
 
 
@@ -216,8 +234,11 @@ def _add_download(commands):
 def _add_export(commands):
     command = _command(commands, "export", "write a detector for other programs")
     _add_network(command)
-    format_help = "onnx, or darknet for a .cfg and .weights that the original program and OpenCV read"
-    command.add_argument("--format", choices=("onnx", "darknet"), required=True, help=format_help)
+    format_help = (
+        "onnx; darknet for a .cfg and .weights that the original program and OpenCV read; or npz for a checkpoint that "
+        "only detects, a sixth of the size"
+    )
+    command.add_argument("--format", choices=("onnx", "darknet", "npz"), required=True, help=format_help)
     reader_help = "with darknet: which program's batch norm to write for (default darknet-gpu)"
     command.add_argument("--reader", choices=("darknet-gpu", "darknet-cpu", "opencv"), help=reader_help)
     _add_output(command, "export")
@@ -232,14 +253,16 @@ def _add_info(commands):
 
 def _add_compare_backbones(commands):
     command = _command(commands, "compare-backbones", "count and time the backbones of the paper's Table 2 here")
-    command.add_argument("--repeat", type=_positive_integer, default=10, help="timed runs per network (default 10)")
+    command.add_argument("--repeat", type=positive_integer, default=10, help="timed runs per network (default 10)")
     _add_image_size(command, "of the pictures (default 256)")
     _add_device(command)
     _add_output(command, "compare-backbones")
 
 
 def _add_network(command):
-    weights_help = "checkpoint, .weights file, or published weights by name: yolov3, yolov3-tiny, yolov2"
+    weights_help = (
+        "checkpoint, .weights file, or weights by name: blood-cells (comes along), yolov3, yolov3-tiny, yolov2"
+    )
     command.add_argument("--weights", required=True, metavar="W", help=weights_help)
     command.add_argument("--cfg", metavar="F", help="the .cfg that belongs to a .weights file")
     model_help = "or the name of a network with a shipped cfg, such as yolov3-spp"
@@ -261,13 +284,13 @@ def _add_data(command, required=True):
 
 
 def _add_image_size(command, meaning):
-    command.add_argument("--imgsz", type=_image_size, metavar="N or HxW", help=f"size {meaning}")
+    command.add_argument("--imgsz", type=image_size, metavar="N or HxW", help=f"size {meaning}")
 
 
 def _add_thresholds(command, confidence):
-    command.add_argument("--conf-thres", type=_fraction, default=confidence, help=f"least score (default {confidence})")
+    command.add_argument("--conf-thres", type=fraction, default=confidence, help=f"least score (default {confidence})")
     overlap_help = f"IoU above which NMS drops a box (default {NMS_IOU})"
-    command.add_argument("--iou-thres", type=_fraction, default=NMS_IOU, help=overlap_help)
+    command.add_argument("--iou-thres", type=fraction, default=NMS_IOU, help=overlap_help)
 
 
 def _add_low_memory(command):
@@ -277,7 +300,7 @@ def _add_low_memory(command):
 
 def _add_most_detections(command):
     most_help = "most objects of a picture, the surest (default 300)"
-    command.add_argument("--max-det", type=_positive_integer, default=300, help=most_help)
+    command.add_argument("--max-det", type=positive_integer, default=300, help=most_help)
 
 
 def _add_strict(command):
@@ -286,7 +309,7 @@ def _add_strict(command):
 
 def _add_seed(command, default=0):
     seed_help = "of everything random: the same seed, the same run (default 0)"
-    command.add_argument("--seed", type=_seed, default=default, help=seed_help)
+    command.add_argument("--seed", type=natural_number, default=default, help=seed_help)
 
 
 def _add_device(command):
@@ -299,43 +322,3 @@ def _add_device(command):
 def _add_output(command, name):
     command.add_argument("--project", default=f"runs/{name}", help=f"folder of runs (default runs/{name})")
     command.add_argument("--name", default="exp", help="name of this run (default exp, then exp2, ...)")
-
-
-def _image_size(text):
-    """``416`` or ``192x256`` (height x width) as (height, width)."""
-    sides = text.lower().split("x")
-    if len(sides) not in (1, 2) or not all(side.isdecimal() for side in sides):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a size: write N or HxW, such as 416 or 192x256")
-    return int(sides[0]), int(sides[-1])
-
-
-def _positive_integer(text):
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
-    return int(text)
-
-
-def _minutes(text):
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1
-    if not 0 <= value < math.inf:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of minutes, at least 0")
-    return value
-
-
-def _seed(text):
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 0")
-    return int(text)
-
-
-def _fraction(text):
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1
-    if not 0 <= value <= 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 to 1")
-    return value

@@ -6,6 +6,7 @@ from functools import partial
 
 import numpy as np
 
+from minidl.collective import ALONE
 from yolov3.coco_metrics import CocoResult, coco_average_precision
 from yolov3.data.batches import evaluation_batches
 from yolov3.devices import enough_memory
@@ -41,24 +42,32 @@ def evaluate(
     iou_threshold=NMS_IOU,
     progress=None,
     precision="fp32",
+    group=ALONE,
 ):
     """:class:`Evaluation` of a detector on all pictures of a data set.
 
     ``image_size`` is (height, width); ``progress`` is called with the number of pictures done after each batch;
     ``precision`` is that of :func:`minidl.inference.fuse`.  It is done where the model is; a model that was fused
     already is taken as it is.  Raises UserError where the memory does not suffice.
+
+    ``group``: a :class:`minidl.collective.Group` whose ranks divide the pictures among them; all get the Evaluation,
+    the times of which are rank 0's.
     """
+    edges = [len(dataset) * rank // group.size for rank in (group.rank, group.rank + 1)]
     detections, times = [], StageTimes()
     with enough_memory(model.device, batch, image_size):
         network = TimedNetwork(model.fuse(precision=precision))
-        for images, frames in evaluation_batches(dataset, image_size, batch, partial(times.add, "preparing")):
+        prepared = partial(times.add, "preparing")
+        for images, frames in evaluation_batches(dataset, image_size, batch, prepared, range(*edges)):
             begin = time.perf_counter()
             detections += find_objects(network, images, frames, confidence, iou_threshold)
             times.add("network", network.finished - begin, len(frames))
             times.add("decoding and NMS", time.perf_counter() - network.finished, len(frames))
             if progress is not None:
                 progress(len(frames))
-    return replace(score(detections, dataset), milliseconds=times.milliseconds())
+    detections = [each for part in group.gather(detections) for each in part]
+    evaluation = score(detections, dataset) if group.rank == 0 else None  # once: what follows from it must be the same
+    return replace(group.share(evaluation), milliseconds=times.milliseconds())
 
 
 def score(detections, dataset):

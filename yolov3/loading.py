@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from minidl import nn
-from yolov3.checkpoint import is_checkpoint, load_checkpoint
+from yolov3.checkpoint import PACKAGED, is_checkpoint, load_checkpoint
 from yolov3.darknet.cfg import BUILTIN, builtin_cfg, read_cfg
 from yolov3.darknet.names import builtin_names, check_names, read_data, read_names
 from yolov3.darknet.network import ConfiguredNetwork
@@ -113,7 +113,8 @@ def find_weights(weights):
             return fetch_weights(str(weights)), PUBLISHED[str(weights)].cfg
         if os.path.isdir(path):
             raise UserError(f"{path} is a folder: name the file in it, such as {path / 'last.npz'}")
-        raise UserError(f"{path} does not exist; published weights that can be fetched by name: {', '.join(PUBLISHED)}")
+        names = f"come with the program: {', '.join(PACKAGED)}; can be fetched: {', '.join(PUBLISHED)}"
+        raise UserError(f"{path} does not exist; weights known by name {names}")
     name = identify(path)
     return path, PUBLISHED[name].cfg if name else None
 

@@ -5,6 +5,9 @@ one array of logits per scale, coarse to fine: (batch, height / stride, width / 
 anchor the channels are x, y, w, h, objectness, classes (notes F5; spec 4).
 """
 
+from math import prod
+from reprlib import repr as short_repr
+
 import numpy as np
 
 from minidl import nn
@@ -18,6 +21,10 @@ from yolov3.fpn import FeaturePyramid, TopDown
 OBJECTNESS_BIAS = -4.0
 OUTPUT_STD = 0.01
 MAX_STRIDE = 32
+
+# Beyond all reason, but easily written into a small file:
+MOST_CHANNELS = 2**15  # of one head; its weights are then up to 134 MB.  Three anchors for 10,900 classes
+LARGEST_AREA = 2**24  # pixels of the input, 4096x4096; the largest map of yolov3 is then 2 GB
 
 
 class DetectionNetwork(DarknetNetwork):
@@ -39,9 +46,20 @@ class DetectionNetwork(DarknetNetwork):
         if classes < 1:
             raise UserError(f"a detector needs at least one class, not {classes}")
         if sorted(anchors) != sorted(self.strides):
-            raise UserError(f"a network with strides {self.strides} needs anchors for each of them, not {anchors}")
+            raise UserError(
+                f"a network with strides {self.strides} needs anchors for each of them, not {short_repr(anchors)}"
+            )
         self.classes = classes
         self.anchors = tuple(_anchor_group(stride, anchors[stride]) for stride in self.strides)
+        if max(self.outputs()) > MOST_CHANNELS:
+            raise UserError(
+                f"{classes:,} classes and {max(map(len, self.anchors)):,} anchors of one stride make heads of "
+                f"{max(self.outputs()):,} channels, and {MOST_CHANNELS:,} are the most: use fewer"
+            )
+
+    def backbone_modules(self):
+        """The modules below the detection branches, which training on other objects can leave as they are."""
+        return []
 
     def outputs(self):
         """Channels of each head: ``anchors * (4 coordinates + 1 objectness + classes)``; 255 for COCO (notes F5)."""
@@ -94,7 +112,9 @@ def _anchor_group(stride, sizes):
         group = np.zeros(0)
     pairs = group.ndim == 2 and group.shape[1] == 2 and len(group) > 0
     if not pairs or not np.all((group > 0) & np.isfinite(group)):
-        raise UserError(f"the anchors of stride {stride} must be pairs (width, height) of pixels above 0, not {sizes}")
+        raise UserError(
+            f"the anchors of stride {stride} must be pairs (width, height) of pixels above 0, not {short_repr(sizes)}"
+        )
     return group
 
 
@@ -131,6 +151,9 @@ class YOLOv3(DetectionNetwork):
         branches = (self.pyramid.branch_32, self.pyramid.branch_16, self.pyramid.branch_8)
         self.initialise_outputs([branch.output for branch in branches], rng)
 
+    def backbone_modules(self):
+        return [self.backbone]
+
     def forward(self, images):
         return self.pyramid(*self.backbone(images))
 
@@ -159,6 +182,9 @@ class YOLOv3Tiny(DetectionNetwork):
         self.expand_16 = ConvBlock(self.top_down.outputs, narrow, 3, rng=rng)
         self.output_16 = nn.Conv2d(narrow, self.outputs()[1], 1, rng=rng)
         self.initialise_outputs([self.output_32, self.output_16], rng)
+
+    def backbone_modules(self):
+        return self.convs
 
     def forward(self, images):
         x = images
@@ -204,7 +230,12 @@ def build_model(name, classes=80, anchors=None, lateral="concat", seed=None):
 
 
 def check_image_size(size):
-    """``size`` as (height, width) if both are positive multiples of 32; else UserError names the nearest ones."""
+    """``size`` as (height, width) if both are positive multiples of 32; else UserError names the nearest ones.
+
+    UserError, too, for more pixels than LARGEST_AREA.
+    """
+    if prod(size) > LARGEST_AREA:
+        raise UserError(f"an image size of {size[0]}x{size[1]} is too large: use at most {LARGEST_AREA:,} pixels")
     for side in size:
         if side < MAX_STRIDE or side % MAX_STRIDE:
             below = max(MAX_STRIDE, side // MAX_STRIDE * MAX_STRIDE)

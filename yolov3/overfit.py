@@ -60,9 +60,9 @@ def run_overfit(folder, settings, part, device="cpu", precision="fp32"):
     losses = []
     with progress_bar(settings.epochs, "step") as bar:
         for step in range(1, settings.epochs + 1):
-            run.model.train()
+            run.learner.begin_epoch(step)
             with one_blas_thread:
-                losses.append(run._step(batch, step)["loss"])
+                losses.append(run.learner.step(batch, step)["loss"])
             bar.update()
             bar.set_postfix_str(f"loss {losses[-1]:.3g}", refresh=False)
             if step % LOOK_EVERY == 0 or step == settings.epochs:

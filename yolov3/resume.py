@@ -10,6 +10,7 @@ At every moment there is a whole checkpoint: a new one is written under a tempor
 import os
 from dataclasses import dataclass, field, fields
 from pathlib import Path
+from reprlib import repr as short_repr
 
 from minidl.serialize import remove_unfinished
 from yolov3.checkpoint import load_checkpoint, save_checkpoint
@@ -17,6 +18,7 @@ from yolov3.errors import UserError
 from yolov3.runs import writing
 from yolov3.train_settings import TrainSettings
 
+DATA = {"data": "", "strict": False}  # of TrainingRun's argument, what a resumed run needs
 LAST, PREVIOUS, BEST = "last.npz", "previous.npz", "best.npz"
 
 
@@ -34,7 +36,7 @@ class EpochPart:
     def add(self, terms, seconds):
         """Count one more step with its terms ``{name: number}``; ``seconds`` since the epoch began."""
         self.steps += 1
-        self.sums = {name: self.sums.get(name, 0.0) + value for name, value in terms.items()}
+        self.sums = {name: self.sums.get(name, 0) + value for name, value in terms.items()}
         self.seconds = seconds
 
 
@@ -74,8 +76,9 @@ def load_run(run):
             raise UserError(f"{error}, and so is the one before it, {previous}: start a new run") from error
         with writing(path):
             os.replace(previous, path)
-        epoch, steps = checkpoint.training.get("epoch", 0), _part(checkpoint.training).steps
-        remark = f"{error}: going on from the checkpoint before it (epochs {epoch}, steps {steps})"
+        part = checkpoint.training.get("part") or {"steps": 0}
+        done = f"epochs {checkpoint.training.get('epoch', 0)}, steps {part['steps']}"
+        remark = f"{error}: going on from the checkpoint before it ({done})"
         return checkpoint, path, remark
 
 
@@ -87,11 +90,22 @@ def settings_of(checkpoint, path):
     try:
         stored = dict(checkpoint.training["settings"])
         stored["image_size"] = tuple(stored["image_size"])
-        settings = TrainSettings(**{each.name: stored[each.name] for each in fields(TrainSettings)})
-        data = {"data": checkpoint.training["data"]["data"], "strict": checkpoint.training["data"]["strict"]}
-    except (KeyError, TypeError) as error:
-        raise UserError(f"{path} holds no training run to resume") from error
+        known = {each.name: each.default for each in fields(TrainSettings)}
+        values = {name: _as(default, stored[name]) for name, default in known.items() if name in stored}
+        settings = TrainSettings(**values)
+        data = {name: _as(default, checkpoint.training["data"][name]) for name, default in DATA.items()}
+    except (KeyError, TypeError, UserError) as error:
+        raise UserError(f"{path} holds no training run to resume ({error})") from error
     return settings, data
+
+
+def _as(default, value):
+    """The value, which must be of the default's type; TypeError else.  JSON has no tuples, and 1 may stand for 1.0."""
+    if isinstance(default, float) and type(value) is int:
+        return value
+    if type(value) is not type(default) or (isinstance(default, tuple) and [type(v) for v in value] != [int, int]):
+        raise TypeError(f"{short_repr(value)} in the place of a value such as {default!r}")
+    return value
 
 
 def restore(run, checkpoint):
@@ -104,20 +118,29 @@ def restore(run, checkpoint):
         raise UserError(f"the data changed since the run began: its classes are {now}, not {before}")
     progress = checkpoint.training
     try:
-        run.optimizer.load_state_dict(checkpoint.optimizer)
-        run.epoch, run.rows, run.best = progress["epoch"], progress["rows"], progress["best"]
+        _restore_weights(run, checkpoint)
+        run.learner.optimizer.load_state_dict(checkpoint.optimizer)
+        run.epoch, run.rows, run.best = _as(0, progress["epoch"]), _rows(progress), _as(0.0, progress["best"])
         run.part = _part(progress)
         if run.precision == "fp16" and progress["loss_scale"]:
-            run.loss_scale.load_state_dict(progress["loss_scale"])
+            run.learner.loss_scale.load_state_dict(progress["loss_scale"])
         before, now = progress["pictures"], len(run.train_set)
         steps = run.epoch * len(run.batches) + run.part.steps
         whole = len(run.rows) == run.epoch and int(checkpoint.optimizer["step_count"]) <= steps
-    except (KeyError, ValueError, IndexError, TypeError, AttributeError) as error:
+    except (KeyError, ValueError, IndexError, TypeError, AttributeError, OverflowError) as error:
         raise UserError(f"this checkpoint holds no training run to resume ({error})") from error
     if before != now:
         raise UserError(f"the data changed since the run began: it has {now} pictures to train on, not {before}")
     if not whole or run.part.steps >= len(run.batches):
         raise UserError("this checkpoint contradicts itself: it holds no training run to resume")
+
+
+def _restore_weights(run, checkpoint):
+    """Where the run keeps an average the checkpoint's model is that, and the weights being trained lie beside it."""
+    if run.learner.average is not None:
+        with run.learner.average.swapped_in():
+            run.model.load_state_dict(checkpoint.model.state_dict())
+        run.model.load_state_dict(checkpoint.trained)
 
 
 def progress_of(run):
@@ -129,10 +152,28 @@ def progress_of(run):
         "pictures": len(run.train_set),
         "rows": run.rows,
         "best": run.best,
-        "loss_scale": run.loss_scale.state_dict() if run.precision == "fp16" else None,
+        "loss_scale": run.learner.loss_scale.state_dict() if run.precision == "fp16" else None,
     }
+
+
+def _rows(progress):
+    """The lines of results.csv so far: numbers by name, one line per epoch.  TypeError, KeyError, ValueError."""
+    rows = progress["rows"]
+    if not all(_are_numbers(row) for row in rows) or [row["epoch"] for row in rows] != list(range(1, len(rows) + 1)):
+        raise ValueError("its rows are no table with a line for each epoch")
+    return rows
 
 
 def _part(progress):
     stored = progress.get("part")
-    return EpochPart(int(stored["steps"]), dict(stored["sums"]), float(stored["seconds"])) if stored else EpochPart()
+    if not stored:
+        return EpochPart()
+    part = EpochPart(_as(0, stored["steps"]), stored["sums"], float(stored["seconds"]))
+    if part.steps < 0 or not _are_numbers(part.sums):
+        raise ValueError("it does not say what is done of its epoch")
+    return part
+
+
+def _are_numbers(values):
+    """Whether these are numbers by name: a mapping, as JSON has it."""
+    return isinstance(values, dict) and all(type(value) in (int, float) for value in values.values())

@@ -1,41 +1,28 @@
 """Training: batches, loss, gradients, steps; and everything that lets a person see and trust it."""
 
-import csv
-import io
 import math
 import time
+from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 
-import numpy as np
-
-from minidl import Tensor, one_blas_thread, ops, schedules
-from minidl.anomaly import first_anomaly
-from minidl.device import to_device
-from minidl.loss_scale import LossScale
-from minidl.optim import SGD, Adam, decay_groups
+from minidl import one_blas_thread, schedules
+from minidl.collective import ALONE, together
 from yolov3.checkpoint import Checkpoint, save_checkpoint
-from yolov3.data.batches import TrainingBatches
-from yolov3.devices import computing_in, enough_memory, image_type
-from yolov3.errors import UserError
+from yolov3.data.batches import TrainingBatches, sizes_around
+from yolov3.devices import enough_memory
 from yolov3.evaluate import evaluate
-from yolov3.loss import LossTerms, yolo_loss
-from yolov3.pictures import prediction_grid
-from yolov3.plots import plot_training_curves
-from yolov3.postprocess import predict
+from yolov3.learner import Learner
 from yolov3.resume import BEST, LAST, EpochPart, progress_of, restore, save_last, tidy, tidy_finished
-from yolov3.runs import write_text
 from yolov3.start import fresh_model
-from yolov3.targets import TargetSettings
 from yolov3.train_settings import AUGMENTATIONS
-from yolov3.watch import stopped, what_to_try, where_it_began
+from yolov3.training_log import LOSSES, NoLog, TrainingLog
 
-WARM_UP_STEPS = 50
 CLEAN_SHARE = 0.05  # of the steps, at the end, without augmentation
 FINAL_RATE = 0.01  # of the learning rate, at the end of the cosine
+STEPS_AT, STEP_SCALE = (0.8, 0.9), 0.1  # of the steps, where the rate falls to a tenth, as in the original (spec 6)
 VALIDATIONS = 20  # over the whole run, about
 SAVE_EVERY = 10.0  # minutes after which a checkpoint is written within an epoch, too
-COLUMNS = ("epoch", "step", "loss", *LossTerms.names, "learning_rate", "seconds", "mAP50", "mAP50_95")
 
 
 class TrainingRun:
@@ -46,8 +33,11 @@ class TrainingRun:
     default.  :meth:`resume` continues a run.  Raises UserError where these do not fit together.
 
     ``device`` and ``precision`` (:func:`yolov3.devices.choose_device`) say how to compute, ``save_every`` after how
-    many minutes to write a checkpoint within an epoch, beside those after each; a run may be resumed with others than
-    it began with.
+    many minutes to write a checkpoint within an epoch, beside those after each, ``tensorboard`` whether to write event
+    files (:class:`yolov3.training_log.TrainingLog`); a run may be resumed with others than it began with.
+
+    ``group``: the processes that make this run together (:mod:`yolov3.ranks`), each on its share of every batch; all
+    call the same methods, and rank 0 writes.
     """
 
     def __init__(
@@ -60,25 +50,28 @@ class TrainingRun:
         device="cpu",
         precision="fp32",
         save_every=SAVE_EVERY,
+        tensorboard=False,
+        group=ALONE,
     ):
         self.settings, self.data = settings, data
         self.train_set, self.validation_set = train_set, validation_set
-        self.device, self.precision = device, precision
-        with self._enough_memory():
-            self.model = (model or fresh_model(settings, train_set)).to(device)
-            self.optimizer = _make_optimizer(settings, self.model)
-        # In all but float16 the loss is not scaled, but its gradients are checked in the same way.
-        self.loss_scale = LossScale() if precision == "fp16" else LossScale(1, double_after=None)
-        self.save_every = save_every
-        self.model.configure_batchnorm(momentum=settings.momentum)
+        self.device, self.precision, self.group = device, precision, group
+        self.save_every, self.tensorboard = save_every, tensorboard
         self.folder = None  # where run() writes
         self.batches = TrainingBatches(
-            train_set, settings.image_size, settings.batch, AUGMENTATIONS[settings.augmentation], settings.seed
+            train_set,
+            settings.image_size,
+            settings.batch,
+            AUGMENTATIONS[settings.augmentation],
+            settings.seed,
+            sizes=sizes_around(settings.image_size) if settings.multi_scale else None,
+            share=(group.rank, group.size),
         )
         self.total_steps = settings.epochs * len(self.batches)
-        warm_up = max(1, min(WARM_UP_STEPS, self.total_steps // 5))
-        rate = schedules.cosine(settings.learning_rate, self.total_steps, FINAL_RATE)
-        self.schedule = schedules.burn_in(rate, warm_up, power=1)
+        with enough_memory(device, settings.batch, settings.image_size):
+            own = (model or fresh_model(settings, train_set)) if group.rank == 0 else None
+            self.model = group.share(own).to(device)  # from the same weights all make the same steps
+            self.learner = Learner(self.model, settings, rate_schedule(settings, self.total_steps), device, precision)
         self.epoch = 0  # epochs completed
         self.part = EpochPart()  # of the next one
         self.rows = []  # of results.csv, one per epoch
@@ -98,162 +91,122 @@ class TrainingRun:
         Returns the last Evaluation, or None where there is nothing left to do.
         """
         self.folder = Path(folder)
-        tidy(self.folder)
+        is_first = self.group.rank == 0
+        if is_first:
+            tidy(self.folder)
+        last = self.folder / LAST
+        self.learner.last_checkpoint = last if last.is_file() else None
         self._saved_at = time.monotonic()
-        bar.update(self.epoch * len(self.batches) + self.part.steps - bar.n)
+        evaluation = self._train(TrainingLog(self, bar, self.tensorboard) if is_first else NoLog())
+        if is_first:
+            tidy_finished(self.folder)
+        return evaluation
+
+    def _train(self, log):
+        """All epochs that are left; the last Evaluation, or None."""
         every = max(1, self.settings.epochs // VALIDATIONS)
         evaluation = None
-        while self.epoch < self.settings.epochs:
-            row = self._train_epoch(bar)
+        while self.epoch < self.settings.epochs and not self.stopped_early:
+            row = self._train_epoch(log)
             self.epoch, self.part = self.epoch + 1, EpochPart()
             evaluation = None
             if self.epoch % every == 0 or self.epoch == self.settings.epochs:
-                bar.set_postfix_str("validating")
-                sizes = self.settings.image_size, self.settings.batch
-                evaluation = evaluate(self.model, self.validation_set, *sizes, precision=self.precision)
+                log.validating()
+                evaluation = self._validate()
                 row |= {"mAP50": evaluation.voc.mean_ap, "mAP50_95": evaluation.coco.ap}
-                bar.set_postfix_str(f"mAP@0.5 {evaluation.voc.mean_ap:.3f}")
             self.rows.append(row)
-            self._write(evaluation)
-        tidy_finished(self.folder)
+            log.epoch(self.rows, evaluation, is_last=self.epoch == self.settings.epochs or self.stopped_early)
+            if self.group.rank == 0:
+                self._save(evaluation)
         return evaluation
 
-    def _train_epoch(self, bar):
-        """All steps of one epoch that are left; its row of results.csv, with the mean of each loss term."""
-        self.model.train()
+    @property
+    def stopped_early(self):
+        """Whether the settings' patience is at its end: so many epochs after the best mAP@0.5 without a better one."""
+        validated = [row for row in self.rows if "mAP50" in row]
+        if not self.settings.patience or not validated or self.epoch == self.settings.epochs:
+            return False
+        best = max(validated, key=lambda row: row["mAP50"])  # the first of equals
+        return self.epoch - best["epoch"] >= self.settings.patience
+
+    def _validate(self):
+        sizes = self.settings.image_size, self.settings.batch // self.group.size
+        with self._averaged():
+            return evaluate(self.model, self.validation_set, *sizes, precision=self.precision, group=self.group)
+
+    def _averaged(self):
+        """A context in which the network has the average of its weights, where one is kept."""
+        average = self.learner.average
+        return nullcontext() if average is None else average.swapped_in()
+
+    def _train_epoch(self, log):
+        """All steps of one epoch that are left; its row of results.csv: means of the loss's terms, sums of counts."""
+        self.learner.begin_epoch(self.epoch)
         begin = time.perf_counter() - self.part.seconds
         first_step = self.epoch * len(self.batches)
         clean_from = max(0, math.ceil(self.total_steps * (1 - CLEAN_SHARE)) - first_step)
-        bar.set_description(f"epoch {self.epoch + 1}/{self.settings.epochs}")
         for batch in self.batches.epoch(self.epoch, start=self.part.steps, clean_from=clean_from):
             step = first_step + self.part.steps + 1
-            with one_blas_thread:
-                terms = self._step(batch, step)
-            self.part.add(terms, time.perf_counter() - begin)
-            bar.update()
-            bar.set_postfix_str(f"loss {terms['loss']:.2f}, rate {self.optimizer.learning_rate:.1e}", refresh=False)
+            drawing = time.perf_counter()
+            log.batch(batch)
+            begin += time.perf_counter() - drawing  # which is no training
+            with one_blas_thread, together(self.group):
+                values = self.learner.step(batch, step)
+            self.part.add(values, time.perf_counter() - begin)
+            log.step(values, self.learner.optimizer.learning_rate)
             is_last = self.part.steps == len(self.batches)
-            if is_last or time.monotonic() - self._saved_at >= 60 * self.save_every:
-                self._check_output(batch, step)
+            is_time = is_last or time.monotonic() - self._saved_at >= 60 * self.save_every
+            if is_time and self.group.rank == 0:  # all have the same weights
+                self.learner.check_output(batch, step)
                 if not is_last:  # the epoch's own checkpoint follows its validation
                     self._save_last()
-                    self.model.train()
+                    self.learner.begin_epoch(self.epoch)
+        seconds, sums = time.perf_counter() - begin, self.part.sums
         return {
             "epoch": self.epoch + 1,
             "step": step,
-            **{name: value / len(self.batches) for name, value in self.part.sums.items()},
-            "learning_rate": self.optimizer.learning_rate,
-            "seconds": round(time.perf_counter() - begin, 2),
+            **{name: value / len(self.batches) if name in LOSSES else value for name, value in sums.items()},
+            "learning_rate": self.learner.optimizer.learning_rate,
+            "seconds": round(seconds, 2),
+            "images_per_second": round(len(self.batches) * self.settings.batch / seconds, 2),
         }
 
-    @np.errstate(over="ignore", invalid="ignore")  # what overflows is found in the loss and the gradients
-    def _step(self, batch, step):
-        """One update.  Returns the loss and its terms as numbers.
-
-        Raises UserError if the loss or a gradient is not finite; the weights are then those before the step.
-        """
-        self.optimizer.learning_rate = self.schedule(step)
-        could_scale_down = self.loss_scale.factor > 1
-        with computing_in(self.precision), self._enough_memory():
-            loss = self._loss(batch)
-            is_finite, values = self._learn(loss.total, (getattr(loss, name) for name in LossTerms.names))
-        terms = dict(zip(("loss", *LossTerms.names), map(float, values), strict=True))
-        if not math.isfinite(terms["loss"]):
-            raise self._diverged(f"the loss became {terms['loss']}", step, lambda: self._scaled_loss(batch), terms)
-        if not is_finite and not could_scale_down:
-            raise self._diverged("a gradient became infinite or NaN", step, lambda: self._scaled_loss(batch))
-        return terms
-
-    def _loss(self, batch):
-        """:class:`LossTerms` of a batch for the network as it is."""
-        images = batch.images.astype(image_type(self.precision), copy=False)
-        images, truths = to_device(images, self.device), to_device(batch.truths, self.device)
-        heads = self.model(Tensor(images))
-        if self.precision == "fp16":
-            heads = [ops.cast(head, np.float32) for head in heads]
-        targets = TargetSettings(ignore_threshold=self.settings.ignore_threshold)
-        return yolo_loss(heads, truths, self.model.anchors, self.model.strides, targets)
-
-    def _scaled_loss(self, batch):
-        with computing_in(self.precision):
-            return self.loss_scale.scale(self._loss(batch).total)
-
-    def _learn(self, loss, terms):
-        """Move the weights against the gradient of the loss, if that and the loss are finite.
-
-        Returns whether the gradient is, and the loss and its terms as numbers.  Reading them is the one copy from a
-        GPU, and the one time that a step waits for it.
-        """
-        self.optimizer.zero_grad()
-        self.loss_scale.scale(loss).backward()
-        is_finite, values = self.loss_scale.unscale_and_check(self.optimizer, loss, *terms)
-        if is_finite and math.isfinite(values[0]):
-            self.optimizer.step()
-        return is_finite, values
-
-    def _check_output(self, batch, step):
-        """UserError if the network's output is not finite: the last loss was that of the weights before the step."""
-        try:
-            predict(self.model, batch.images)
-        except UserError as error:
-            images = to_device(batch.images, self.device)
-            what = "the network's output became infinite or NaN"
-            raise self._diverged(what, step, lambda: self.model(Tensor(images))) from error
-
-    def _enough_memory(self):
-        return enough_memory(self.device, self.settings.batch, self.settings.image_size)
-
-    @np.errstate(all="ignore")
-    def _diverged(self, what, step, compute, terms=None):
-        """The UserError for what is not finite; ``compute`` computes it again, to find where it began."""
-        try:
-            with one_blas_thread:
-                anomaly = first_anomaly(self.model, compute)
-        except MemoryError:  # it keeps more than a step does
-            anomaly = None
-        last = self.folder and self.folder / LAST
-        last = last if last and last.is_file() else None
-        advice = what_to_try(self.settings, self.precision, last, step, anomaly)
-        return stopped(what, step, where_it_began(anomaly, terms), advice)
-
-    def _write(self, evaluation):
-        """After every epoch: the table and the checkpoint; after a validation also curves, pictures and ``best``."""
-        write_text(self.folder / "results.csv", _as_csv(self.rows))
-        if evaluation is not None:
-            plot_training_curves(self.rows, self.folder / "curves.png")
-            prediction_grid(self.folder / "predictions.png", self.validation_set, evaluation.detections)
+    def _save(self, evaluation):
+        """After every epoch: the last checkpoint, and before it the best one where this is better."""
         is_best = evaluation is not None and evaluation.voc.mean_ap > self.best
         if is_best:  # first, so that what ``last`` says of the best is true whenever the machine stops
             self.best = evaluation.voc.mean_ap
-            save_checkpoint(self.folder / BEST, self._checkpoint())
+            with self._averaged():
+                save_checkpoint(self.folder / BEST, self._checkpoint())
         self._save_last()
 
     def _save_last(self):
-        save_last(self.folder, self._checkpoint())
+        with self._averaged():
+            save_last(self.folder, self._checkpoint())
+        self.learner.last_checkpoint = self.folder / LAST
         self._saved_at = time.monotonic()
 
     def _checkpoint(self):
-        progress = {"settings": asdict(self.settings), "data": self.data, **progress_of(self)}
+        """To be saved within :meth:`_averaged`: the average detects; to go on needs the trained weights, too."""
+        settings, learner = self.settings, self.learner
         return Checkpoint(
             self.model,
-            self.settings.model,
-            self.settings.lateral,
+            settings.model,
+            settings.lateral,
             self.train_set.names,
-            self.settings.image_size,
-            progress,
-            self.optimizer.state_dict(),
+            settings.image_size,
+            {"settings": asdict(settings), "data": self.data, **progress_of(self)},
+            learner.optimizer.state_dict(),
+            {} if learner.average is None else learner.average.state_dict(),
         )
 
 
-def _make_optimizer(settings, model):
-    if settings.optimizer == "sgd":
-        return SGD(decay_groups(model, 5e-4), settings.learning_rate)
-    return Adam(model.parameters(), settings.learning_rate)
-
-
-def _as_csv(rows):
-    text = io.StringIO()
-    writer = csv.DictWriter(text, COLUMNS, restval="", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows({k: f"{v:.6g}" if isinstance(v, float) else v for k, v in row.items()} for row in rows)
-    return text.getvalue()
+def rate_schedule(settings, total_steps):
+    """The learning rate of every step: a burn-in, then half a cosine wave or the original's two steps down."""
+    rate = settings.learning_rate
+    if settings.schedule == "cosine":
+        schedule = schedules.cosine(rate, total_steps, FINAL_RATE)
+    else:
+        at = [math.ceil(share * total_steps) for share in STEPS_AT]
+        schedule = schedules.steps(rate, at, [STEP_SCALE] * len(at))
+    return schedules.burn_in(schedule, max(1, min(settings.burn_in, total_steps // 5)), power=1)

@@ -8,7 +8,13 @@ from yolov3.errors import UserError
 from yolov3.fpn import LATERALS
 from yolov3.model import check_image_size, preset
 
-AUGMENTATIONS = {"none": augment.NONE, "recipe": augment.RECIPE, "original": augment.ORIGINAL}
+AUGMENTATIONS = {
+    "none": augment.NONE,
+    "recipe": augment.RECIPE,
+    "original": augment.ORIGINAL,
+    "mosaic": augment.MOSAIC,
+}
+SCHEDULES = ("cosine", "steps")
 OPTIMIZERS = ("adam", "sgd")
 ANCHOR_CHOICES = ("band", "published")
 
@@ -22,6 +28,13 @@ class TrainSettings:
     ``published`` takes YOLOv3's; augmentation: a name in AUGMENTATIONS; lateral: ``concat`` or ``add``;
     ignore_threshold: of :class:`yolov3.targets.TargetSettings`; momentum: share of a new batch in the running
     statistics of batch norm, 0.1 for runs of a few hundred steps, 0.01 (the original's) for long ones; seed.
+
+    schedule of the learning rate: ``cosine`` down to a hundredth, or ``steps`` as in the original, down to a tenth
+    after 80 % and again after 90 % of the steps; burn_in: steps in which it rises before, at most a fifth of all;
+    multi_scale: whether every ten batches get another size (:func:`yolov3.data.batches.sizes_around`); ema: decay of
+    the running average of the weights (:class:`minidl.average.WeightAverage`), which then is what detects, or 0 for
+    none; freeze: epochs in which the backbone stays as it is; patience: epochs without a better mAP@0.5 after which
+    the run ends, or 0 for never.
 
     Raises UserError for values that cannot be.
     """
@@ -38,6 +51,12 @@ class TrainSettings:
     ignore_threshold: float = 0.7
     momentum: float = 0.1
     seed: int = 0
+    schedule: str = "cosine"
+    burn_in: int = 50
+    multi_scale: bool = False
+    ema: float = 0.0
+    freeze: int = 0
+    patience: int = 0
 
     def __post_init__(self):
         preset(self.model)
@@ -45,8 +64,11 @@ class TrainSettings:
         for name in ("epochs", "batch"):
             if getattr(self, name) < 1:
                 raise UserError(f"{name} must be at least 1, not {getattr(self, name)}")
-        if self.seed < 0:
-            raise UserError(f"the seed must be at least 0, not {self.seed}")
+        for name in ("seed", "burn_in", "freeze", "patience"):
+            if getattr(self, name) < 0:
+                raise UserError(f"{name} must be at least 0, not {getattr(self, name)}")
+        if not 0 <= self.ema < 1:
+            raise UserError(f"ema must be at least 0 and below 1, not {self.ema}")
         for name in ("ignore_threshold", "momentum"):
             if not 0 <= getattr(self, name) <= 1:
                 raise UserError(f"{name} must lie between 0 and 1, not {getattr(self, name)}")
@@ -56,6 +78,7 @@ class TrainSettings:
             "optimizer": OPTIMIZERS,
             "anchors": ANCHOR_CHOICES,
             "augmentation": AUGMENTATIONS,
+            "schedule": SCHEDULES,
             "lateral": LATERALS,
         }
         for name, allowed in choices.items():

@@ -25,7 +25,7 @@ from minidl.optim import Adam
 from tests.benchmarks.measure import argument_parser, ends_with_a_sentence, positive_integer, start
 from tests.benchmarks.peers import fill_with_numbers
 from tests.benchmarks.stopwatch import Profile, Stopwatch, figure, table
-from yolov3 import detect, train
+from yolov3 import detect, learner, train
 from yolov3.checkpoint import Checkpoint, save_checkpoint
 from yolov3.data import batches
 from yolov3.data.dataset import open_dataset
@@ -45,11 +45,11 @@ DETECTION = [
 ]
 STEP = ("forward, loss", "backward", "update")
 TRAINING = [
-    (train.TrainingRun, "_step", "forward, loss"),
+    (learner.Learner, "step", "forward, loss"),
     (Tensor, "backward", "backward"),
     (Adam, "step", "update"),
     (batches.TrainingBatches, "_make_batch", "prepare batches"),
-    (train, "predict", "validate"),
+    (learner, "predict", "validate"),
     (train, "evaluate", "validate"),
     (train.TrainingRun, "_write", "curves, checkpoint"),
 ]

@@ -1,6 +1,6 @@
 """The figure of :mod:`tests.benchmarks.scaling`: three panels, readable in grey and by the colour-blind."""
 
-from yolov3.plots import LINE_COLOURS
+from yolov3.figures import LINE_COLOURS
 from yolov3.runs import write_file
 
 MEDIAN, BEST, REFERENCE = LINE_COLOURS[0], LINE_COLOURS[1], "0.35"

@@ -174,6 +174,7 @@ def _parameters(rng):
         Call("cross_entropy_grad", (one, np.log(probabilities), labels)),
         Call("sgd_update", (*vectors[:3], 0.01, 0.9, 5e-4), in_place=True),
         Call("adam_update", (*vectors, 1e-3, (0.9, 0.999), 1e-8, 0.0, 3), in_place=True),
+        Call("move_towards", (*vectors[:2], 0.25), in_place=True),
         Call("unscale", (list(vectors[:2]), 0.125), in_place=True),
     ]
 

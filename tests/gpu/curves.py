@@ -62,7 +62,7 @@ def losses(device, precision, steps, batch, side):
     training = TrainingRun(settings, data, data, {}, device=device, precision=precision)
     training.model.train()
     with one_blas_thread:
-        return [training._step(each, step + 1)["loss"] for step, each in enumerate(training.batches.epoch(0))]
+        return [training.learner.step(each, step + 1)["loss"] for step, each in enumerate(training.batches.epoch(0))]
 
 
 if __name__ == "__main__":

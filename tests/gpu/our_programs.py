@@ -46,4 +46,4 @@ class OurStep:
         self._batch = Batch(images, to_device(batch.truths, device))
 
     def __call__(self):
-        return self._run._step(self._batch, 1)["loss"]
+        return self._run.learner.step(self._batch, 1)["loss"]

@@ -12,6 +12,7 @@ PROJECT = Path(__file__).resolve().parents[2]
 # Higher layers may import lower ones and their own; those of one rank do not know each other.
 RANKS = {
     "minidl.device": 0,
+    "minidl.collective": 0.5,
     "minidl.kernels": 1,
     "minidl.tensor": 1,
     "minidl.ops": 2,
@@ -21,6 +22,7 @@ RANKS = {
     "minidl.serialize": 3,
     "minidl.schedules": 3,
     "minidl.loss_scale": 3,
+    "minidl.average": 3.2,
     "minidl.inference": 3.5,
     "minidl": 4,
     "yolov3": 5,  # boxes, anchors, decoding, drawing and all else that is not named below
@@ -38,6 +40,10 @@ RANKS = {
     "yolov3.evaluate": 8,
     "yolov3.onnx_layers": 8,
     "yolov3.start": 9,
+    "yolov3.learner": 9,
+    "yolov3.label_figure": 8,
+    "yolov3.tensorboard": 8,
+    "yolov3.training_log": 9,
     "yolov3.onnx_export": 9,
     "yolov3.detect": 9,
     "yolov3.frames": 7,

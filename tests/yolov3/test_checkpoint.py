@@ -11,7 +11,7 @@ import pytest
 from minidl.optim import Adam
 from minidl.serialize import load, save
 from tests.yolov3.refusals import refusal_of
-from yolov3.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from yolov3.checkpoint import Checkpoint, load_checkpoint, save_checkpoint, save_compact
 from yolov3.errors import UserError
 from yolov3.model import build_model
 from yolov3.postprocess import predict
@@ -202,3 +202,35 @@ def test_settings_are_json_inside_the_archive(checkpoint):
         settings = json.loads(file["settings.json"].tobytes())
     assert settings["preset"] == "yolov3-nano"
     assert settings["names"] == ["circle", "square", "triangle"]
+
+
+# --- compact ones, and those that come with the program -----------------------------------------
+
+
+def test_a_compact_checkpoint_detects_alike_and_is_small(checkpoint, in_tmp_path, succeeds, refused):
+    whole = load_checkpoint(checkpoint)
+    path, _ = succeeds("export", "--format", "npz", "--weights", checkpoint).lines
+    compact = load_checkpoint(path)
+    assert (compact.names, compact.preset, compact.image_size) == (whole.names, whole.preset, whole.image_size)
+    for name, array in whole.model.state_dict().items():
+        found = compact.model.state_dict()[name]
+        assert found.dtype == np.float32
+        if array.ndim == 1:
+            np.testing.assert_array_equal(found, array)
+        else:
+            np.testing.assert_array_equal(found, array.astype(np.float16).astype(np.float32))
+    assert os.path.getsize(path) < 2.4 * whole.model.parameter_count()
+    refused("train", "--resume", path, says=[path, "no training run to resume"])
+
+
+def test_what_float16_cannot_hold_is_not_written(checkpoint, in_tmp_path):
+    whole = load_checkpoint(checkpoint)
+    whole.model.pyramid.branch_8.output.weight.data[0, 0, 0, 0] = 1e5
+    with pytest.raises(UserError, match=r"float16 cannot hold the numbers of pyramid\.branch_8\.output\.weight"):
+        save_compact("small.npz", whole)
+    assert not os.path.exists("small.npz")
+
+
+def test_only_a_checkpoint_can_be_made_compact(in_tmp_path, refused):
+    refused("export", "--format", "npz", "--weights", "yolov3-tiny", says=["yolov3-tiny is no checkpoint"])
+    refused("export", "--format", "npz", "--weights", "x.npz", "--names", "a.names", says=["leave out --names"])

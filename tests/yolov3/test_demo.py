@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.yolov3.short_runs import FILES
 from yolov3 import demo
 from yolov3.checkpoint import load_checkpoint
 from yolov3.demo import run_demo
@@ -25,8 +26,7 @@ def test_what_the_command_prints_and_leaves(in_tmp_path, succeeds):
     assert outcome.errors == []
     assert "%|" in outcome.stderr
     folder = Path(outcome.folder)
-    files = ["best.npz", "curves.png", "last.npz", "predictions.png", "results.csv"]
-    assert sorted(os.listdir(folder)) == files
+    assert sorted(os.listdir(folder)) == FILES
     # What it invites to look at is there.
     for name in ("predictions.png", "curves.png"):
         assert any(str(folder / name) in line for line in outcome.lines)

@@ -12,20 +12,18 @@ import pytest
 from minidl.serialize import load
 from tests.conftest import PROJECT
 from tests.yolov3.killing import finish, kill_after, start
-from tests.yolov3.short_runs import rows_of, same_arrays
+from tests.yolov3.short_runs import FILES, rows_of, same_arrays, without_times
 from yolov3.checkpoint import load_checkpoint, save_checkpoint
 from yolov3.resume import load_run
 
 # 3 steps an epoch; a checkpoint after every step, so that about half of the time one is being written.
 OPTIONS = ("--imgsz", 64, "--batch", 2, "--epochs", 3, "--save-every", 0, "--seed", 3)
-FILES = ["best.npz", "curves.png", "last.npz", "predictions.png", "results.csv"]
 
 
 def progress(path):
     """The settings in a checkpoint, without the times."""
     _, settings = load(path)
-    for row in settings["training"]["rows"]:
-        del row["seconds"]
+    settings["training"]["rows"] = [without_times(row) for row in settings["training"]["rows"]]
     return settings
 
 

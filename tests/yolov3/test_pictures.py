@@ -5,9 +5,11 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from yolov3.data.batches import Batch
+from yolov3.draw import class_colour
 from yolov3.image import load_image
 from yolov3.metrics import PictureDetections
-from yolov3.pictures import prediction_grid
+from yolov3.pictures import batch_grid, prediction_grid
 
 
 class Pictures:
@@ -73,3 +75,37 @@ def test_a_picture_of_any_size_fits(tmp_path, size):
     rows, columns = np.nonzero((grid[6:-6, 6:-6] != 0).any(axis=2) & (grid[6:-6, 6:-6] != 255).any(axis=2))
     assert rows.max() >= 0.9 * (grid.shape[0] - 12) - 1
     assert columns.max() >= 0.9 * (grid.shape[1] - 12) - 1
+
+
+def test_a_batch_shows_its_truths_where_they_are(tmp_path):
+    images = np.zeros((2, 300, 400, 3), np.float32)
+    images[1] = 1
+    truths = np.zeros((2, 3, 5), np.float32)
+    truths[0, 0] = 0.5, 0.5, 0.5, 0.4, 2  # x 100 to 300, y 90 to 210
+    batch_grid(tmp_path / "batch.png", Batch(images, truths), ["a", "b", "c"])
+    grid = load_image(tmp_path / "batch.png")
+    assert grid.shape == (312, 6 + 2 * 406, 3)
+    first, second = grid[6:306, 6:406], grid[6:306, 412:812]
+    assert (second == 255).all()  # no truths, only padding
+    box = (first == class_colour(2)).all(axis=2)
+    rows, columns = np.nonzero(box[90:])  # below the name
+    assert (columns.min(), columns.max()) == (100, 299)
+    assert (rows.min(), rows.max()) == (0, 119)
+    assert not first[:70].any()
+    assert not first[95:205, 105:295].any()  # only an outline
+
+
+def test_the_name_of_the_class_is_written(tmp_path):
+    images, truths = np.zeros((1, 300, 400, 3), np.float32), np.zeros((1, 1, 5), np.float32)
+    truths[0, 0] = 0.5, 0.5, 0.5, 0.4, 0
+    for name in ("i", "a longer name"):
+        batch_grid(tmp_path / f"{len(name)}.png", Batch(images, truths), [name])
+    short, long = (load_image(tmp_path / f"{len(name)}.png").any(axis=2).sum() for name in ("i", "a longer name"))
+    assert long > short + 500
+
+
+@pytest.mark.parametrize(("size", "count", "shape"), [(64, 64, (3 * 326 + 6, 4 * 326 + 6)), (1280, 1, (652, 652))])
+def test_batches_of_any_size(tmp_path, size, count, shape):
+    images, truths = np.zeros((count, size, size, 3), np.float32), np.zeros((count, 1, 5), np.float32)
+    batch_grid(tmp_path / "batch.png", Batch(images, truths), ["a"])
+    assert load_image(tmp_path / "batch.png").shape[:2] == shape

@@ -13,6 +13,7 @@ from yolov3.checkpoint import load_checkpoint
 from yolov3.data.shapes import ShapesDataset
 from yolov3.errors import UserError
 from yolov3.fpn import DetectionBranch
+from yolov3.learner import Learner
 from yolov3.train import TrainingRun
 from yolov3.train_settings import TrainSettings
 from yolov3.watch import what_to_try, where_it_began
@@ -30,10 +31,10 @@ def sentence_of(run, step=7):
     run.model.train()
     before = [np.array(parameter.data) for parameter in run.model.parameters()]
     with pytest.raises(UserError) as error:
-        run._step(batch, step)
+        run.learner.step(batch, step)
     for parameter, array in zip(run.model.parameters(), before, strict=True):
         np.testing.assert_array_equal(parameter.data, array)
-    assert run.optimizer.step_count == 0
+    assert run.learner.optimizer.step_count == 0
     return str(error.value)
 
 
@@ -89,19 +90,19 @@ def test_on_a_gpu(gpu_device):
     run.model.pyramid.branch_16.output.weight.data[:] = 3e38
     batch = next(run.batches.epoch(0))
     with pytest.raises(UserError, match=r"in layer pyramid\.branch_16\.output"):
-        run._step(batch, 3)
+        run.learner.step(batch, 3)
 
 
 def test_gradients_that_overflow_are_an_error_only_where_the_scale_cannot_be_halved(monkeypatch):
     run = tiny_run()
-    run.loss_scale = LossScale(2.0)
+    run.learner.loss_scale = LossScale(2.0)
     batch = next(run.batches.epoch(0))
     monkeypatch.setattr("minidl.kernels.cpu.unscale", lambda grads, factor: np.ones(1, np.int32))
-    assert np.isfinite(run._step(batch, 3)["loss"])
-    assert run.loss_scale.factor == 1
+    assert np.isfinite(run.learner.step(batch, 3)["loss"])
+    assert run.learner.loss_scale.factor == 1
     with pytest.raises(UserError, match="a gradient became infinite or NaN in step 4"):
-        run._step(batch, 4)
-    assert run.optimizer.step_count == 0
+        run.learner.step(batch, 4)
+    assert run.learner.optimizer.step_count == 0
 
 
 def test_in_words():
@@ -117,7 +118,7 @@ def test_in_words():
 
 def test_the_checkpoint_within_the_epoch_is_the_last_good_one(in_tmp_path, yolov3, voc, monkeypatch):
     """What it advises can be done: start from that checkpoint with a lower rate."""
-    take_step = TrainingRun._step
+    take_step = Learner.step
 
     def explode(self, batch, number):
         terms = take_step(self, batch, number)
@@ -126,7 +127,7 @@ def test_the_checkpoint_within_the_epoch_is_the_last_good_one(in_tmp_path, yolov
         return terms
 
     with monkeypatch.context() as patch:
-        patch.setattr(TrainingRun, "_step", explode)
+        patch.setattr(Learner, "step", explode)
         outcome = yolov3("train", "--data", voc, *SHORT, "--batch", 1, "--save-every", 0)
     assert outcome.code == 1
     assert "the network's output became infinite or NaN in step 3" in outcome.errors[-1]

@@ -2,6 +2,7 @@
 
 from yolov3.commands.common import open_data, say
 from yolov3.errors import UserError
+from yolov3.runs import new_run_folder
 
 
 def anchors(options):
@@ -32,14 +33,38 @@ def anchors(options):
 
 
 def check_data(options):
-    """Print the audit of a data set."""
+    """Print the audit of a data set, and show its labels."""
     from yolov3.data.audit import audit
     from yolov3.data.dataset import open_dataset, splits_of
 
+    if options.pictures:
+        from yolov3.model import check_image_size
+
+        image_size = check_image_size(options.imgsz or (416, 416))
+        folder = new_run_folder(options.project, options.name)
     # Training needs the first two, so that one of them is missing is worth an error.
     for split in [options.split] if options.split else dict.fromkeys(["train", "val", *splits_of(options.data)]):
         print(f"--- {options.data}, {split}")
-        print(audit(open_dataset(options.data, split, options.strict)))
+        dataset = open_dataset(options.data, split, options.strict)
+        print(audit(dataset))
+        if options.pictures:
+            _show_labels(dataset, image_size, folder, split)
+    if options.pictures:
+        print(folder)
+
+
+def _show_labels(dataset, image_size, folder, split):
+    """The labels in figures, with the published anchors, and in some pictures drawn at random."""
+    from yolov3.anchors import PUBLISHED_ANCHORS
+    from yolov3.data.augment import NONE
+    from yolov3.data.batches import TrainingBatches
+    from yolov3.label_figure import plot_labels
+    from yolov3.pictures import MOST_COLUMNS, ROWS, batch_grid
+
+    plot_labels(dataset, PUBLISHED_ANCHORS, image_size, folder / f"labels_{split}.png")
+    count = min(ROWS * MOST_COLUMNS, len(dataset))
+    batch = next(TrainingBatches(dataset, image_size, count, NONE, seed=0).epoch(0))
+    batch_grid(folder / f"pictures_{split}.png", batch, dataset.names)
 
 
 def convert(options):

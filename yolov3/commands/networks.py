@@ -42,8 +42,11 @@ def export(options):
     """Write a detector for other programs."""
     from yolov3.loading import load_detector
 
-    if options.format == "onnx":
-        refuse(options, ["reader"], "ONNX has one rule of batch norm")
+    if options.format != "darknet":
+        refuse(options, ["reader"], "--reader is for --format darknet")
+    if options.format == "npz":
+        _export_compact(options)
+        return
     loaded = load_detector(**network_options(options))
     with run_folder(options.project, options.name) as folder:
         if options.format == "onnx":
@@ -56,6 +59,19 @@ def export(options):
             export_darknet(loaded, folder / "model", READERS[options.reader or "darknet-gpu"])
     for path in sorted(folder.iterdir()):
         print(path)
+    print(folder)
+
+
+def _export_compact(options):
+    from yolov3.checkpoint import is_checkpoint, load_checkpoint, save_compact
+
+    refuse(options, ["cfg", "model", "names", "imgsz"], "--format npz keeps what the checkpoint says")
+    if not is_checkpoint(options.weights):
+        raise UserError(f"{options.weights} is no checkpoint of this program: only such a one can be written as npz")
+    checkpoint = load_checkpoint(options.weights)
+    with run_folder(options.project, options.name) as folder:
+        save_compact(folder / "model.npz", checkpoint)
+    print(folder / "model.npz")
     print(folder)
 
 

@@ -16,15 +16,25 @@ def demo(options):
 
 
 def train(options):
-    """Train a detector, or continue a run."""
+    """Train a detector, or continue a run; if ``mpiexec`` has started several processes, all of them together."""
+    from yolov3.ranks import joined
+
+    with joined(options.device) as (group, watch):
+        _train(options, group, watch)
+
+
+def _train(options, group, watch):
     from yolov3.evaluate import class_table, headline
     from yolov3.resume import load_run, settings_of
     from yolov3.start import model_to_fine_tune
+    from yolov3.tensorboard import load_tensorboard
     from yolov3.train import SAVE_EVERY, TrainingRun
 
+    if options.tensorboard:
+        load_tensorboard()  # an error about it is due before all others take their time
     if options.resume:
         refuse(options, [*TRAIN_OPTIONS, "data", "weights", "strict"], "--resume continues a run as it was begun")
-        checkpoint, last, remark = load_run(options.resume)
+        checkpoint, last, remark = group.share(load_run(options.resume) if group.rank == 0 else None)
         if remark:
             say(remark)
         settings, data = settings_of(checkpoint, last)
@@ -36,21 +46,25 @@ def train(options):
     if options.resume:
         model = checkpoint.model
     else:
-        model = model_to_fine_tune(settings, train_set, options.weights) if options.weights else None
+        is_given_weights = options.weights and group.rank == 0  # which gives its model to all
+        model = model_to_fine_tune(settings, train_set, options.weights) if is_given_weights else None
     save_every = SAVE_EVERY if options.save_every is None else options.save_every
-    where = model, options.device, options.precision, save_every
+    where = model, options.device, options.precision, save_every, options.tensorboard, group
     run = TrainingRun(settings, train_set, validation_set, data, *where)
     if options.resume:
         run.resume(checkpoint)
         folder = last.parent
     else:
         _report(run, train_set, validation_set)
-        folder = new_run_folder(options.project, options.name)
+        folder = group.share(new_run_folder(options.project, options.name) if group.rank == 0 else None)
+    watch.results_in(folder)
     say(f"{settings.model}: {run.model.parameter_count():,} parameters, {len(train_set)} pictures, results in {folder}")
     with progress_bar(run.total_steps, "step") as bar:
         evaluation = run.run(folder, bar)
+    if run.stopped_early:
+        say(f"stopped after {run.epoch} epochs: none of the last {settings.patience} had a better mAP@0.5")
     if evaluation is None:
-        say(f"this run is complete: {settings.epochs} epochs")
+        say(f"this run is complete: {run.epoch} epochs")
     else:
         print(class_table(evaluation, train_set.names))
         print(headline(evaluation))
@@ -97,6 +111,12 @@ TRAIN_OPTIONS = {
     "ignore_thres": "ignore_threshold",
     "momentum": "momentum",
     "seed": "seed",
+    "schedule": "schedule",
+    "burn_in": "burn_in",
+    "multi_scale": "multi_scale",
+    "ema": "ema",
+    "freeze": "freeze",
+    "patience": "patience",
 }
 
 

@@ -6,7 +6,7 @@ whole picture; the zoomed one may push parts of it over the border.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -35,6 +35,8 @@ class Augmentation:
     - ``shift``: it is moved by up to this fraction of the input's width and height.
     - ``jitter``: the original's placement instead: width and height each vary by up to this share, and
       the largest rectangle of their ratio lies anywhere inside the input.
+    - ``mosaic``: probability that the input is put together from parts of four pictures
+      (:func:`yolov3.data.mosaic.mosaic`), each varied as above but for shift.
 
     Raises UserError for a value out of range, and for jitter together with zoom, aspect or shift.
     """
@@ -48,6 +50,7 @@ class Augmentation:
     aspect: float = 0.0
     shift: float = 0.0
     jitter: float = 0.0
+    mosaic: float = 0.0
 
     def __post_init__(self):
         for name, value in vars(self).items():
@@ -55,8 +58,10 @@ class Augmentation:
             high = math.inf if low == 1 or name == "aspect" else 1
             if not (low <= value <= high and math.isfinite(value)):
                 raise UserError(f"augmentation {name}={value}: give a finite number from {low} to {high}")
-        if self.jitter and self.moves:
-            raise UserError("augmentation: jitter is a placement of its own; with it set zoom=1, aspect=0 and shift=0")
+        if self.jitter and (self.moves or self.mosaic):
+            raise UserError(
+                "augmentation: jitter is a placement of its own; with it set zoom=1, aspect=0, shift=0 and mosaic=0"
+            )
 
     @property
     def moves(self):
@@ -76,6 +81,8 @@ ORIGINAL = Augmentation(horizontal_flip=0.5, hue=0.1, saturation=1.5, exposure=1
 RECIPE = Augmentation(
     horizontal_flip=0.5, vertical_flip=0.5, hue=0.05, saturation=1.25, exposure=1.25, zoom=1.25, aspect=0.2, shift=0.1
 )
+# The same, and every second input a mosaic.
+MOSAIC = replace(RECIPE, mosaic=0.5)
 
 
 class Placement(NamedTuple):
@@ -87,26 +94,28 @@ class Placement(NamedTuple):
     height: float
 
 
-def augment(image, boxes_xyxy, labels, augmentation, rng, net_width, net_height):
+def augment(image, boxes_xyxy, labels, augmentation, rng, net_width, net_height, placement=None):
     """One varied view of a picture, as the network wants it, and the boxes in it.
 
     ``image`` (height, width, 3) uint8; ``boxes_xyxy`` (n, 4) in pixels of the picture; ``labels`` (n,);
     ``rng`` a numpy Generator, the only source of chance.  Returns the input (net_height, net_width, 3)
     float32 in [0, 1], ``boxes_cxcywh`` (m, 4) float32 in fractions of it, and the m labels of the
     boxes that are left: at least a quarter of their area visible and no side below 0.001.
+    ``placement``: a :class:`Placement` to use; by default one is drawn as ``augmentation`` says.
 
     With :data:`NONE` the input is exactly that of :func:`yolov3.image.letterbox`.  Colours are varied
     after placing, so the grey border varies with them, as in the original.
     """
     height, width = image.shape[:2]
-    if augmentation.jitter:
+    if placement is None and augmentation.moves:
+        placement = _draw_zoomed_placement(width, height, augmentation, rng, net_width, net_height)
+    if placement is not None:
+        canvas = place_anywhere(image, placement, net_width, net_height)
+    elif augmentation.jitter:
         placement = _draw_jittered_placement(width, height, augmentation.jitter, rng, net_width, net_height)
         canvas = _grey_canvas(net_width, net_height)
         left, top, new_width, new_height = (int(value) for value in placement)
         place_image(canvas, image, left, top, max(1, new_width), max(1, new_height))
-    elif augmentation.moves:
-        placement = _draw_zoomed_placement(width, height, augmentation, rng, net_width, net_height)
-        canvas = place_anywhere(image, placement, net_width, net_height)
     else:
         canvas, frame = letterbox(image, net_width, net_height)
         placement = _letterbox_placement(frame)
@@ -160,15 +169,19 @@ def _draw_jittered_placement(width, height, jitter, rng, net_width, net_height):
 
 
 def _draw_zoomed_placement(width, height, augmentation, rng, net_width, net_height):
-    """The letterbox's rectangle, scaled, stretched and moved about its centre; no side below 1 pixel."""
-    frame = Letterbox.fit(width, height, net_width, net_height)
-    zoom = _draw_factor(augmentation.zoom, rng)
-    stretch = math.sqrt(_draw_factor(1 + augmentation.aspect, rng))  # one side by it, the other by one over it
-    new_width = max(1.0, frame.new_width * zoom * stretch)
-    new_height = max(1.0, frame.new_height * zoom / stretch)
+    """The letterbox's rectangle, scaled, stretched and moved about its centre."""
+    new_width, new_height = draw_zoomed_size(width, height, augmentation, rng, net_width, net_height)
     centre_x = net_width * (0.5 + rng.uniform(-augmentation.shift, augmentation.shift))
     centre_y = net_height * (0.5 + rng.uniform(-augmentation.shift, augmentation.shift))
     return Placement(centre_x - new_width / 2, centre_y - new_height / 2, new_width, new_height)
+
+
+def draw_zoomed_size(width, height, augmentation, rng, net_width, net_height):
+    """A picture's (width, height) in the network's input: the letterbox's, zoomed and stretched; at least 1 pixel."""
+    frame = Letterbox.fit(width, height, net_width, net_height)
+    zoom = _draw_factor(augmentation.zoom, rng)
+    stretch = math.sqrt(_draw_factor(1 + augmentation.aspect, rng))  # one side by it, the other by one over it
+    return max(1.0, frame.new_width * zoom * stretch), max(1.0, frame.new_height * zoom / stretch)
 
 
 # --- Pixels -------------------------------------------------------------------------------------

@@ -55,8 +55,10 @@ class ManifestPicture:
         """Whether these bytes are a file of the picture."""
         from PIL import Image
 
+        from yolov3.image import FORMATS
+
         try:
-            with Image.open(io.BytesIO(content)) as image:
+            with Image.open(io.BytesIO(content), formats=FORMATS) as image:
                 # Only the header has been read so far: a picture of another size is never decoded.
                 if len(content) > self.largest_size or image.size != (self.width, self.height):
                     return False

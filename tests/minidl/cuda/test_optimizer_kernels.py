@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from minidl.device import to_cpu
-from minidl.kernels.cuda.optimizers import adam_update, sgd_update, unscale
+from minidl.kernels.cuda.optimizers import adam_update, move_towards, sgd_update, unscale
 from tests.minidl.cuda.maps import in_every_order, on_device, rounded
 from tests.minidl.harness import assert_close, numbers
 
@@ -45,6 +45,15 @@ def test_adam(shape, dtype, decay, gpu_device):
     mean, square = 0.9 * mean + 0.1 * g, 0.999 * square + 0.001 * g * g
     w = w - 0.1 * (mean / (1 - 0.9**3)) / (np.sqrt(square / (1 - 0.999**3)) + 1e-3)
     check(found, (w, grad, mean, square), dtype)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_an_average(shape, dtype, gpu_device):
+    average, value = state_of(shape, dtype, 2)
+    found = [on_device(each, gpu_device, dtype) for each in (average, value)]
+    move_towards(*found, 0.125)
+    check(found, (0.875 * average + 0.125 * value, value), dtype)
 
 
 def test_a_gradient_with_gaps_in_memory(gpu_device):

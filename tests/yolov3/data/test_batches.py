@@ -9,7 +9,7 @@ import pytest
 
 from tests.hashing import hash_image
 from yolov3.data.augment import NONE, ORIGINAL, RECIPE
-from yolov3.data.batches import Batch, TrainingBatches, evaluation_batches
+from yolov3.data.batches import Batch, TrainingBatches, evaluation_batches, sizes_around
 from yolov3.errors import UserError
 from yolov3.image import letterbox
 
@@ -245,3 +245,36 @@ def test_a_broken_picture_ends_the_evaluation_by_name():
     with pytest.raises(UserError, match=r"picture-4\.jpg"):
         list(evaluation_batches(Pictures(6, broken=[4]), (32, 32), 2))
     assert preparing_threads() == []
+
+
+# --- several sizes ------------------------------------------------------------------------------
+
+
+def test_sizes_of_multi_scale_training():
+    wanted = [(side, side) for side in range(320, 609, 32)]
+    assert sizes_around((416, 416))[:10] == wanted  # the original's ten
+    assert sizes_around((416, 416)) == wanted
+    assert sizes_around((192, 256)) == [
+        (128, 192),
+        (160, 224),
+        (192, 256),
+        (224, 288),
+        (256, 320),
+        (256, 352),
+        (288, 384),
+    ]
+    assert sizes_around((256, 192)) == [size[::-1] for size in sizes_around((192, 256))]
+    assert sizes_around((32, 32)) == [(32, 32)]
+
+
+def test_every_ten_batches_have_one_size_and_clean_ones_the_networks_own():
+    sizes = [(32, 32), (32, 64), (64, 64), (96, 64)]
+    batches = TrainingBatches(Pictures(23), (64, 32), 1, RECIPE, seed=1, sizes=sizes)  # 23 steps an epoch
+    shapes = [batch.images.shape[1:3] for epoch in range(4) for batch in batches.epoch(epoch)]
+    tens = [shapes[start : start + 10] for start in range(0, len(shapes), 10)]
+    assert all(len(set(ten)) == 1 for ten in tens)
+    assert {ten[0] for ten in tens} == set(sizes)
+    again = [batch.images.shape[1:3] for batch in batches.epoch(2, start=5)]
+    assert again == shapes[2 * 23 + 5 : 3 * 23]
+    clean = [batch.images.shape[1:3] for batch in batches.epoch(3, clean_from=20)]
+    assert clean == [*shapes[3 * 23 : -3], (64, 32), (64, 32), (64, 32)]
