@@ -35,6 +35,7 @@ class Optimizer:
             for parameter in group["parameters"]:
                 state = {name: array_module(parameter.data).zeros_like(parameter.data) for name in self.state_names}
                 self._items.append((parameter, group.get("decay", 0.0), state))
+        self._left_out = [0] * len(self._items)  # steps in which each parameter had no gradient, such as a frozen one
 
     def zero_grad(self):
         """Forget the gradients of all parameters."""
@@ -48,13 +49,16 @@ class Optimizer:
     def step(self):
         """Move every parameter that has a gradient."""
         self.step_count += 1
-        for parameter, decay, state in self._items:
-            if parameter.grad is not None:
-                for name in state:
-                    state[name] = to_device(state[name], device_of(parameter.data))
-                self._update(parameter, decay, state)
+        for index, (parameter, decay, state) in enumerate(self._items):
+            if parameter.grad is None:
+                self._left_out[index] += 1
+                continue
+            for name in state:
+                state[name] = to_device(state[name], device_of(parameter.data))
+            self._update(parameter, decay, state, self.step_count - self._left_out[index])
 
-    def _update(self, parameter, decay, state):
+    def _update(self, parameter, decay, state, step):
+        """Move one parameter; ``step`` counts those in which it moved, from 1."""
         raise NotImplementedError
 
     def state_dict(self):
@@ -62,7 +66,7 @@ class Optimizer:
 
         On the CPU they are the optimiser's own arrays, from elsewhere copies.
         """
-        arrays = {"step_count": np.array(self.step_count)}
+        arrays = {"step_count": np.array(self.step_count), "left_out": np.array(self._left_out, np.int64)}
         for index, (_, _, state) in enumerate(self._items):
             arrays |= {f"{index}.{name}": to_cpu(value) for name, value in state.items()}
         return arrays
@@ -73,17 +77,21 @@ class Optimizer:
         Raises ValueError that names an array that is missing, left over or of another shape; nothing changes then.
         """
         own = self.state_dict()
+        arrays = {"left_out": np.zeros_like(own["left_out"]), **arrays}  # older files have none: nothing was frozen then
         for name, array in own.items():
             if name not in arrays or arrays[name].shape != array.shape:
                 raise ValueError(f"optimizer state {name} of shape {array.shape} is missing or differs")
         left_over = next((name for name in arrays if name not in own), None)
         if left_over is not None:
             raise ValueError(f"optimizer state has no place for the array {left_over}")
+        step_count, left_out = int(arrays["step_count"]), [int(count) for count in arrays["left_out"]]
+        if not all(0 <= count <= step_count for count in left_out):
+            raise ValueError(f"optimizer state left_out must lie between 0 and its step_count {step_count}")
         for index, (parameter, _, state) in enumerate(self._items):
             for name in state:
                 array = np.array(arrays[f"{index}.{name}"], dtype=parameter.dtype)
                 state[name] = to_device(array, device_of(parameter.data))
-        self.step_count = int(arrays["step_count"])
+        self.step_count, self._left_out = step_count, left_out
 
 
 class SGD(Optimizer):
@@ -98,7 +106,7 @@ class SGD(Optimizer):
         super().__init__(parameters, learning_rate)
         self.momentum = momentum
 
-    def _update(self, parameter, decay, state):
+    def _update(self, parameter, decay, state, step):
         sgd_update = kernels_for(parameter.data).sgd_update
         sgd_update(parameter.data, parameter.grad, state["velocity"], self.learning_rate, self.momentum, decay)
 
@@ -108,6 +116,7 @@ class Adam(Optimizer):
 
     ``m <- b1 m + (1 - b1) g;  v <- b2 v + (1 - b2) g^2;  w <- w - rate m' / (sqrt(v') + epsilon)`` where
     ``m' = m / (1 - b1^t)`` and ``v' = v / (1 - b2^t)`` undo the start at 0.  Decay is added to the gradient.
+    ``t`` counts the steps of each parameter by itself: one that was frozen until now starts at 0 as the others did.
     """
 
     state_names = ("mean", "square")
@@ -116,8 +125,8 @@ class Adam(Optimizer):
         super().__init__(parameters, learning_rate)
         self.betas, self.epsilon = betas, epsilon
 
-    def _update(self, parameter, decay, state):
+    def _update(self, parameter, decay, state, step):
         kernels_for(parameter.data).adam_update(
             *(parameter.data, parameter.grad, state["mean"], state["square"]),
-            *(self.learning_rate, self.betas, self.epsilon, decay, self.step_count),
+            *(self.learning_rate, self.betas, self.epsilon, decay, step),
         )

@@ -51,7 +51,7 @@ def evaluate(
     already is taken as it is.  Raises UserError where the memory does not suffice.
 
     ``group``: a :class:`minidl.collective.Group` whose ranks divide the pictures among them; all get the Evaluation,
-    the times of which are rank 0's.
+    each with its own times.
     """
     edges = [len(dataset) * rank // group.size for rank in (group.rank, group.rank + 1)]
     detections, times = [], StageTimes()

@@ -61,7 +61,7 @@ def _parsed(line):
     """A message; an empty one for what is none."""
     try:
         message = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return message if isinstance(message, dict) else {}
 

@@ -122,12 +122,12 @@ class TrainingRun:
 
     @property
     def stopped_early(self):
-        """Whether the settings' patience is at its end: so many epochs after the best mAP@0.5 without a better one."""
+        """Whether the settings' patience is at its end: a validation so many epochs after the best one is no better."""
         validated = [row for row in self.rows if "mAP50" in row]
         if not self.settings.patience or not validated or self.epoch == self.settings.epochs:
             return False
         best = max(validated, key=lambda row: row["mAP50"])  # the first of equals
-        return self.epoch - best["epoch"] >= self.settings.patience
+        return validated[-1]["epoch"] - best["epoch"] >= self.settings.patience
 
     def _validate(self):
         sizes = self.settings.image_size, self.settings.batch // self.group.size
