@@ -77,7 +77,8 @@ class Optimizer:
         Raises ValueError that names an array that is missing, left over or of another shape; nothing changes then.
         """
         own = self.state_dict()
-        arrays = {"left_out": np.zeros_like(own["left_out"]), **arrays}  # older files have none: nothing was frozen then
+        # Older files have no such array: nothing was ever frozen then.
+        arrays = {"left_out": np.zeros_like(own["left_out"]), **arrays}
         for name, array in own.items():
             if name not in arrays or arrays[name].shape != array.shape:
                 raise ValueError(f"optimizer state {name} of shape {array.shape} is missing or differs")

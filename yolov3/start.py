@@ -83,14 +83,18 @@ def _from_weights(settings, train_set, start):
     total = len(weight_layers(model))
     classes = _classes_in(path, model)
     if classes is None:
-        _, count = read_weights(path, model, partial=True)
+        try:
+            _, count = read_weights(path, model, partial=True)
+        except UserError as error:
+            raise UserError(f"{error} (read for --model {settings.model})") from error
     elif classes == model.classes and settings.anchors == "published":
         _, count = read_weights(path, model)
     else:
         whole = build_model(settings.model, classes, model.anchor_groups(), settings.lateral, settings.seed)
         read_weights(path, whole)
         _take_all_but_outputs(model, whole)
-        reason = f"it knows {classes} classes" if classes != model.classes else "they belong to the published anchors"
+        other_classes = f"it knows {classes} class{'es' if classes > 1 else ''}"
+        reason = other_classes if classes != model.classes else "they belong to the published anchors"
         print(f"{path}: all but its {len(_outputs(model))} output convolutions: {reason}", file=sys.stderr)
         return model
     rest = "" if count == total else f"; the other {total - count} start at random"

@@ -25,7 +25,7 @@ from minidl.optim import Adam
 from tests.benchmarks.measure import argument_parser, ends_with_a_sentence, positive_integer, start
 from tests.benchmarks.peers import fill_with_numbers
 from tests.benchmarks.stopwatch import Profile, Stopwatch, figure, table
-from yolov3 import detect, learner, train
+from yolov3 import detect, learner, train, training_log
 from yolov3.checkpoint import Checkpoint, save_checkpoint
 from yolov3.data import batches
 from yolov3.data.dataset import open_dataset
@@ -51,7 +51,8 @@ TRAINING = [
     (batches.TrainingBatches, "_make_batch", "prepare batches"),
     (learner, "predict", "validate"),
     (train, "evaluate", "validate"),
-    (train.TrainingRun, "_write", "curves, checkpoint"),
+    (training_log.TrainingLog, "epoch", "curves, checkpoint"),
+    (train.TrainingRun, "_save", "curves, checkpoint"),
 ]
 GENERATED = (("train", 64), ("val", 16))  # pictures of each part where no data are given
 OBJECTS = 10  # in a picture, about: the threshold is chosen so

@@ -93,7 +93,31 @@ def test_float32_parameters_and_state_stay_float32(kind, device):
     (w * w).sum().backward()
     optimizer.step()
     assert w.dtype == np.float32
-    assert all(array.dtype == np.float32 for name, array in optimizer.state_dict().items() if name != "step_count")
+    counts = ("step_count", "left_out")
+    assert all(array.dtype == np.float32 for name, array in optimizer.state_dict().items() if name not in counts)
+
+
+def test_adam_counts_the_steps_of_a_parameter_that_was_frozen_by_itself():
+    steady, frozen = parameter(0.0), parameter(0.0)
+    optimizer = Adam([steady, frozen], learning_rate=0.1)
+    for _ in range(20):
+        step(optimizer, steady, 1.0)
+    assert frozen.data == 0
+    resumed = Adam([steady, frozen], learning_rate=0.1)
+    resumed.load_state_dict(optimizer.state_dict())
+    for number in (1, 2, 3):  # with one and the same gradient m' / sqrt(v') is 1 in every step
+        frozen.grad = np.array([7.0])
+        step(resumed, steady, 1.0)
+        np.testing.assert_allclose(frozen.data, -0.1 * number, rtol=1e-6)
+
+
+def test_state_from_before_parameters_were_frozen():
+    w = parameter(1.0)
+    optimizer = Adam([w])
+    state = {name: array + 1 for name, array in optimizer.state_dict().items() if name != "left_out"}
+    optimizer.load_state_dict(state)
+    assert optimizer.step_count == 1
+    assert optimizer.state_dict()["left_out"].tolist() == [0]
 
 
 @pytest.mark.parametrize("kind", [SGD, Adam])
@@ -125,8 +149,9 @@ def test_a_resumed_run_goes_on_as_if_it_had_never_stopped(kind):
         (lambda state: state.update({"0.velocity": np.zeros(5)}), r"optimizer state 0\.velocity"),
         (lambda state: state.pop("step_count"), "optimizer state step_count"),
         (lambda state: state.update({"2.velocity": np.zeros(1)}), r"optimizer state .*2\.velocity"),
+        (lambda state: state.update({"left_out": np.array([0, 2])}), "left_out must lie between 0 and"),
     ],
-    ids=["missing", "shape", "no count", "left over"],
+    ids=["missing", "shape", "no count", "left over", "left out too often"],
 )
 def test_state_that_does_not_fit_is_refused_and_changes_nothing(change, message):
     parameters = [parameter(1.0, 2.0), parameter(3.0)]

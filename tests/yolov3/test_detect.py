@@ -180,7 +180,7 @@ def test_files_folders_and_patterns(pictures):
 def test_sources_without_pictures(pictures, source, says):
     with pytest.raises(UserError, match=says) as error:
         find_pictures(["a", source])
-    assert str(error.value).startswith(source)
+    assert str(error.value).startswith(source[:900])  # of a very long one the middle is left out
 
 
 # --- the command --------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ from yolov3.checkpoint import load_checkpoint, save_checkpoint
 from yolov3.resume import load_run
 
 # 3 steps an epoch; a checkpoint after every step, so that about half of the time one is being written.
-OPTIONS = ("--imgsz", 64, "--batch", 2, "--epochs", 3, "--save-every", 0, "--seed", 3)
+OPTIONS = ("--imgsz", 64, "--batch", 2, "--epochs", 3, "--save-every", 0, "--seed", 3, "--ema", 0.9)
 
 
 def progress(path):

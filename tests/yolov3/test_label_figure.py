@@ -147,6 +147,9 @@ def test_check_data_shows_the_labels_if_asked_to(in_tmp_path, succeeds, refused,
     assert sorted(path.name for path in folder.iterdir()) == names
     assert load_image(folder / "pictures_train.png").shape == (2 * 294 + 6, 4 * 294 + 6, 3)  # 6 pictures, 3 times 96
     refused("check-data", "--data", voc, "--pictures", "--imgsz", 100, says=["multiple of 32"])
+    refused("check-data", "--data", voc, "--imgsz", 96, says=["--imgsz is for --pictures"])
+    refused("check-data", "--data", "nowhere", "--pictures", says=["nowhere"])
+    assert list(folder.parent.iterdir()) == [folder]  # no empty one of those that were refused
 
 
 def test_a_place_that_cannot_be_written(tmp_path):

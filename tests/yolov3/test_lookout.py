@@ -97,7 +97,9 @@ def test_strangers_are_not_heard():
     strangers = [watched.connect(**each) for each in ({"failed": "no"}, {"token": "guess", "rank": 0}, {})]
     noise = socket.create_connection(watched.address, timeout=10)
     noise.sendall(b"GET / HTTP/1.1\r\n\xff\n[1]\n")
-    for each in (*strangers, noise):
+    deep = socket.create_connection(watched.address, timeout=10)
+    deep.sendall(b"[" * 50_000 + b"\n")
+    for each in (*strangers, noise, deep):
         assert each.recv(10) == b""  # it hangs up
     rank = watched.rank(0)
     send(rank, finished=True)

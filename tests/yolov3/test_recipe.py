@@ -84,6 +84,19 @@ def test_patience(monkeypatch, tmp_path, patience, ends_after):
         assert again.run(tmp_path, bar) is None
 
 
+def test_patience_waits_for_a_validation(monkeypatch, tmp_path):
+    same = SimpleNamespace(detections=[], voc=SimpleNamespace(mean_ap=0.5), coco=SimpleNamespace(ap=0.2))
+    monkeypatch.setattr(TrainingRun, "_validate", lambda run: same)
+    monkeypatch.setattr(training_log, "prediction_grid", lambda *arguments: None)
+    dataset = ShapesDataset("train", size=2)
+    settings = TrainSettings(image_size=(32, 32), epochs=60, batch=2, anchors="published", patience=2)
+    run = TrainingRun(settings, dataset, dataset, {})
+    with progress_bar(run.total_steps, "step") as bar:
+        evaluation = run.run(tmp_path, bar)
+    assert run.epoch == 6  # it validates every three epochs: after the fifth there is nothing to compare yet
+    assert evaluation is same
+
+
 def test_the_command_says_that_it_stopped_early(in_tmp_path, succeeds, voc):
     outcome = succeeds(
         "train",

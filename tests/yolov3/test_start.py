@@ -89,6 +89,11 @@ def test_a_whole_weights_file_of_any_number_of_classes(classes, anchors, taken, 
         assert f"it knows {classes} class" in printed
 
 
+def test_weights_of_another_network_are_refused_with_the_name_of_this_one(in_tmp_path, refused, voc):
+    write_weights(in_tmp_path / "small.weights", build_model("yolov3-small", 3, seed=1))
+    refused("train", "--data", voc, *SHORT, "--weights", "small.weights", says=["holds more", "--model yolov3-nano"])
+
+
 def test_a_frozen_backbone_stays_as_it_is_and_thaws(checkpoint, in_tmp_path, succeeds, voc):
     start = load_checkpoint(checkpoint).model.state_dict()
     command = ("train", "--data", voc, "--imgsz", 64, "--batch", 2, "--weights", checkpoint)

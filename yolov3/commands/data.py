@@ -1,8 +1,10 @@
 """``yolov3 anchors``, ``yolov3 check-data``, ``yolov3 convert`` and ``yolov3 download``."""
 
-from yolov3.commands.common import open_data, say
+from contextlib import nullcontext
+
+from yolov3.commands.common import open_data, refuse, say
 from yolov3.errors import UserError
-from yolov3.runs import new_run_folder
+from yolov3.runs import run_folder
 
 
 def anchors(options):
@@ -36,20 +38,20 @@ def check_data(options):
     """Print the audit of a data set, and show its labels."""
     from yolov3.data.audit import audit
     from yolov3.data.dataset import open_dataset, splits_of
+    from yolov3.model import check_image_size
 
-    if options.pictures:
-        from yolov3.model import check_image_size
-
-        image_size = check_image_size(options.imgsz or (416, 416))
-        folder = new_run_folder(options.project, options.name)
-    # Training needs the first two, so that one of them is missing is worth an error.
-    for split in [options.split] if options.split else dict.fromkeys(["train", "val", *splits_of(options.data)]):
-        print(f"--- {options.data}, {split}")
-        dataset = open_dataset(options.data, split, options.strict)
-        print(audit(dataset))
-        if options.pictures:
-            _show_labels(dataset, image_size, folder, split)
-    if options.pictures:
+    if not options.pictures:
+        refuse(options, ["imgsz"], "--imgsz is for --pictures")
+    image_size = check_image_size(options.imgsz or (416, 416))
+    with run_folder(options.project, options.name) if options.pictures else nullcontext() as folder:
+        # Training needs the first two, so that one of them is missing is worth an error.
+        for split in [options.split] if options.split else dict.fromkeys(["train", "val", *splits_of(options.data)]):
+            print(f"--- {options.data}, {split}")
+            dataset = open_dataset(options.data, split, options.strict)
+            print(audit(dataset))
+            if folder:
+                _show_labels(dataset, image_size, folder, split)
+    if folder:
         print(folder)
 
 

@@ -42,6 +42,8 @@ def _train(options, group, watch):
         if not options.data:
             raise UserError("say what to train on with --data, or which run to continue with --resume")
         settings, data = _train_settings(options), {"data": options.data, "strict": options.strict}
+        if settings.freeze and not options.weights:
+            say("--freeze without --weights: the backbone keeps its first, random numbers in these epochs")
     train_set, validation_set = _open_both(data["data"], data["strict"])
     if options.resume:
         model = checkpoint.model
@@ -64,7 +66,7 @@ def _train(options, group, watch):
     if run.stopped_early:
         say(f"stopped after {run.epoch} epochs: none of the last {settings.patience} had a better mAP@0.5")
     if evaluation is None:
-        say(f"this run is complete: {run.epoch} epochs")
+        say(f"this run is complete: {run.epoch} epoch{'s' if run.epoch > 1 else ''}")
     else:
         print(class_table(evaluation, train_set.names))
         print(headline(evaluation))
