@@ -87,6 +87,8 @@ def settings_of(checkpoint, path):
 
     Raises UserError where it holds no training run.
     """
+    if not checkpoint.training:
+        raise UserError(f"{path} holds a detector alone, no training run to resume: start from it with --weights")
     try:
         stored = dict(checkpoint.training["settings"])
         stored["image_size"] = tuple(stored["image_size"])

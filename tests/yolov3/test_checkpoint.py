@@ -220,7 +220,7 @@ def test_a_compact_checkpoint_detects_alike_and_is_small(checkpoint, in_tmp_path
         else:
             np.testing.assert_array_equal(found, array.astype(np.float16).astype(np.float32))
     assert os.path.getsize(path) < 2.4 * whole.model.parameter_count()
-    refused("train", "--resume", path, says=[path, "no training run to resume"])
+    refused("train", "--resume", path, says=[path, "a detector alone", "--weights"])
 
 
 def test_what_float16_cannot_hold_is_not_written(checkpoint, in_tmp_path):
@@ -234,3 +234,4 @@ def test_what_float16_cannot_hold_is_not_written(checkpoint, in_tmp_path):
 def test_only_a_checkpoint_can_be_made_compact(in_tmp_path, refused):
     refused("export", "--format", "npz", "--weights", "yolov3-tiny", says=["yolov3-tiny is no checkpoint"])
     refused("export", "--format", "npz", "--weights", "x.npz", "--names", "a.names", says=["leave out --names"])
+    refused("export", "--format", "npz", "--weights", "x.npz", "--batchnorm", "opencv", says=["leave out --batchnorm"])

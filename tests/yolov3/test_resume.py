@@ -52,7 +52,7 @@ def test_what_cannot_be_resumed(in_tmp_path, refused, checkpoint):
     refused("train", "--resume", "absent", says=["absent: there is no such checkpoint"])
     refused("train", "--resume", "x" * 5000, says=["xxx"])
     refused("train", "--resume", "empty", says=[Path("empty/last.npz"), "there is no such checkpoint"])
-    refused("train", "--resume", checkpoint, says=[checkpoint, "holds no training run to resume"])
+    refused("train", "--resume", checkpoint, says=[checkpoint, "no training run to resume"])
     assert os.listdir() == ["empty"]
 
 

@@ -66,6 +66,8 @@ def _export_compact(options):
     from yolov3.checkpoint import is_checkpoint, load_checkpoint, save_compact
 
     refuse(options, ["cfg", "model", "names", "imgsz"], "--format npz keeps what the checkpoint says")
+    if options.batchnorm != "standard":
+        raise UserError("a checkpoint has no rule of batch norm: leave out --batchnorm")
     if not is_checkpoint(options.weights):
         raise UserError(f"{options.weights} is no checkpoint of this program: only such a one can be written as npz")
     checkpoint = load_checkpoint(options.weights)
