@@ -9,7 +9,6 @@ import argparse
 import json
 import math
 import tempfile
-import time
 from dataclasses import replace
 from pathlib import Path
 from statistics import mean
@@ -68,7 +67,7 @@ def train(name, seed, data):
     run = TrainingRun(settings, *data, {}, model=start)
     if adapt is not None:
         adapt(run)
-    begin, step, average = time.perf_counter(), 0, run.learner.average
+    step, average = 0, run.learner.average
     clean_from = math.ceil(run.total_steps * (1 - CLEAN_SHARE))
     with tqdm(total=run.total_steps, desc=f"{name}, seed {seed}", mininterval=1) as bar:
         for epoch in range(run.settings.epochs):
@@ -78,12 +77,11 @@ def train(name, seed, data):
                 with one_blas_thread:
                     run.learner.step(batch, step)
                 bar.update()
-    seconds = time.perf_counter() - begin
     if average is not None:
         run.model.load_state_dict(average.state_dict())
     found = evaluate(run.model, data[1], run.settings.image_size)
     classes = dict(zip(data[1].names, found.voc.class_ap.tolist(), strict=True))
-    return {"mAP50": found.voc.mean_ap, "AP": found.coco.ap, "classes": classes, "seconds": round(seconds)}
+    return {"mAP50": found.voc.mean_ap, "AP": found.coco.ap, "classes": classes}
 
 
 def table(results):
