@@ -3,6 +3,8 @@
 import argparse
 import math
 
+MOST_DIGITS = 18  # of whole numbers: with some more even floating-point numbers end
+
 
 def image_size(text):
     """``416`` or ``192x256`` (height x width) as (height, width)."""
@@ -14,9 +16,7 @@ def image_size(text):
 
 def positive_integer(text):
     """A whole number of at least 1."""
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
-    return int(text)
+    return _whole_number(text, 1)
 
 
 def minutes(text):
@@ -32,8 +32,14 @@ def minutes(text):
 
 def natural_number(text):
     """A whole number of at least 0."""
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 0")
+    return _whole_number(text, 0)
+
+
+def _whole_number(text, least):
+    if len(text) > MOST_DIGITS:
+        raise argparse.ArgumentTypeError(f"{text!r} has more than {MOST_DIGITS} digits")
+    if not text.isdecimal() or int(text) < least:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least {least}")
     return int(text)
 
 

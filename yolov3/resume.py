@@ -19,6 +19,8 @@ from yolov3.runs import writing
 from yolov3.train_settings import TrainSettings
 
 DATA = {"data": "", "strict": False}  # of TrainingRun's argument, what a resumed run needs
+# What reading a run's progress out of JSON values raises where they are other values than such a run writes.
+DAMAGED = (KeyError, ValueError, IndexError, TypeError, AttributeError, OverflowError)
 LAST, PREVIOUS, BEST = "last.npz", "previous.npz", "best.npz"
 
 
@@ -72,12 +74,11 @@ def load_run(run):
             raise
         try:
             checkpoint = load_checkpoint(previous)
-        except UserError:
+            done = f"epochs {checkpoint.training.get('epoch', 0)}, steps {_part(checkpoint.training).steps}"
+        except (UserError, *DAMAGED):
             raise UserError(f"{error}, and so is the one before it, {previous}: start a new run") from error
         with writing(path):
             os.replace(previous, path)
-        part = checkpoint.training.get("part") or {"steps": 0}
-        done = f"epochs {checkpoint.training.get('epoch', 0)}, steps {part['steps']}"
         remark = f"{error}: going on from the checkpoint before it ({done})"
         return checkpoint, path, remark
 
@@ -96,7 +97,7 @@ def settings_of(checkpoint, path):
         values = {name: _as(default, stored[name]) for name, default in known.items() if name in stored}
         settings = TrainSettings(**values)
         data = {name: _as(default, checkpoint.training["data"][name]) for name, default in DATA.items()}
-    except (KeyError, TypeError, UserError) as error:
+    except (UserError, *DAMAGED) as error:
         raise UserError(f"{path} holds no training run to resume ({error})") from error
     return settings, data
 
@@ -129,7 +130,7 @@ def restore(run, checkpoint):
         before, now = progress["pictures"], len(run.train_set)
         steps = run.epoch * len(run.batches) + run.part.steps
         whole = len(run.rows) == run.epoch and int(checkpoint.optimizer["step_count"]) <= steps
-    except (KeyError, ValueError, IndexError, TypeError, AttributeError, OverflowError) as error:
+    except DAMAGED as error:
         raise UserError(f"this checkpoint holds no training run to resume ({error})") from error
     if before != now:
         raise UserError(f"the data changed since the run began: it has {now} pictures to train on, not {before}")

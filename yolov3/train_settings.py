@@ -15,6 +15,7 @@ AUGMENTATIONS = {
     "mosaic": augment.MOSAIC,
 }
 SCHEDULES = ("cosine", "steps")
+LARGEST = 10**18  # of whole numbers: with much larger ones even floating-point numbers end
 OPTIMIZERS = ("adam", "sgd")
 ANCHOR_CHOICES = ("band", "published")
 
@@ -61,6 +62,9 @@ class TrainSettings:
     def __post_init__(self):
         preset(self.model)
         check_image_size(self.image_size)
+        for name in ("epochs", "batch", "seed", "burn_in", "freeze", "patience"):
+            if getattr(self, name) > LARGEST:
+                raise UserError(f"{name} must be at most {LARGEST}, not {getattr(self, name)}")
         for name in ("epochs", "batch"):
             if getattr(self, name) < 1:
                 raise UserError(f"{name} must be at least 1, not {getattr(self, name)}")

@@ -27,7 +27,7 @@ MOST_KEPT = 20  # failures per parser that are printed and kept
 
 def main():
     options = _options()
-    out = Path(options.out)
+    out = Path(options.out).resolve()
     bench = Workbench(out / "work", options.only)
     names = list(bench.parsers)
     if options.input is not None:

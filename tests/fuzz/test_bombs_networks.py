@@ -247,6 +247,25 @@ def test_data_of_a_run_that_cannot_be(tmp_path, detector, data):
         settings_of(checkpoint, path)
 
 
+@pytest.mark.parametrize("value", ["text", [1], [[1, 2], 3], None, 5, {}])
+@pytest.mark.parametrize("name", ["settings", "data"])
+def test_a_run_without_settings_or_data(tmp_path, detector, name, value):
+    arrays, settings = detector
+    save(tmp_path / "last.npz", arrays, settings | {"training": settings["training"] | {name: value}})
+    checkpoint, path, _ = load_run(tmp_path)
+    with pytest.raises(UserError, match=r"last\.npz holds no training run to resume"):
+        settings_of(checkpoint, path)
+
+
+@pytest.mark.parametrize("part", [5, "text", [1], {"steps": "1"}, {"steps": 1, "sums": {}, "seconds": 10**400}])
+def test_the_checkpoint_before_the_damaged_one_may_be_damaged_too(tmp_path, detector, part):
+    arrays, settings = detector
+    save(tmp_path / "previous.npz", arrays, settings | {"training": settings["training"] | {"part": part}})
+    (tmp_path / "last.npz").write_bytes(b"PK")
+    with pytest.raises(UserError, match=r"last\.npz.*, and so is the one before it, .*previous\.npz: start a new run"):
+        load_run(tmp_path)
+
+
 @pytest.fixture(scope="module")
 def run_folder(tmp_path_factory):
     """A run that can be resumed, beside its data."""

@@ -121,6 +121,7 @@ DETECT = ("detect", "a.jpg", "--weights", "last.npz")
         ((*TRAIN, "--epochs", "1.5"), "'1.5' is not a whole number"),
         ((*TRAIN, "--epochs", "9" * 5000), "--epochs"),
         ((*TRAIN, "--seed", "-1"), "--seed"),
+        ((*TRAIN, "--epochs", "9" * 400), "has more than 18 digits"),
         ((*TRAIN, "--seed", "x"), "'x' is not a whole number of at least 0"),
         ((*TRAIN, "--lr", "fast"), "--lr"),
         ((*TRAIN, "--device", "tpu"), "'tpu'"),

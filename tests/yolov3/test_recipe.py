@@ -124,6 +124,7 @@ def test_the_command_says_that_it_stopped_early(in_tmp_path, succeeds, voc):
     [
         ({"ema": 1.0}, "ema must be at least 0 and below 1"),
         ({"burn_in": -1}, "burn_in"),
+        ({"epochs": 10**400}, "epochs must be at most 1000000000000000000, not 1000"),
         ({"freeze": -1}, "freeze"),
         ({"patience": -2}, "patience"),
         ({"schedule": "linear"}, "unknown schedule 'linear': choose one of cosine, steps"),
