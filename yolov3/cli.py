@@ -115,6 +115,8 @@ def _add_train(commands):
     command.add_argument("--lateral", help="concat (default, as YOLOv3) or add (as FPN)")
     command.add_argument("--ignore-thres", type=fraction, help="IoU above which a box is ignored (default 0.7)")
     command.add_argument("--momentum", type=fraction, help="share of a batch in batch norm's averages (default 0.1)")
+    local_help = "in several processes (mpiexec): batch norm over the pictures of each, not over the whole batch"
+    command.add_argument("--local-batchnorm", action="store_true", default=None, help=local_help)
     command.add_argument("--resume", metavar="RUN", help="continue the run in this folder (or of this last.npz)")
     save_help = "write a checkpoint within an epoch after so many minutes, too (default 10; 0: after every step)"
     command.add_argument("--save-every", type=minutes, metavar="MINUTES", help=save_help)

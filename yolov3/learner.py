@@ -7,9 +7,10 @@ import numpy as np
 from minidl import Tensor, one_blas_thread, ops
 from minidl.anomaly import first_anomaly
 from minidl.average import WeightAverage
-from minidl.collective import current_group
+from minidl.collective import ALONE, current_group, together
 from minidl.device import to_device
 from minidl.loss_scale import LossScale
+from minidl.nn import BatchNorm
 from minidl.optim import SGD, Adam, decay_groups
 from yolov3.devices import computing_in, enough_memory, image_type
 from yolov3.errors import UserError
@@ -85,7 +86,8 @@ class Learner:
         """:class:`LossTerms` of a batch for the network as it is; in a group of processes, this one's share of them."""
         images = batch.images.astype(image_type(self.precision), copy=False)
         images, truths = to_device(images, self.device), to_device(batch.truths, self.device)
-        heads = self.model(Tensor(images))
+        with together(ALONE if self.settings.local_batchnorm else current_group()):
+            heads = self.model(Tensor(images))
         if self.precision == "fp16":
             heads = [ops.cast(head, np.float32) for head in heads]
         targets = TargetSettings(ignore_threshold=self.settings.ignore_threshold)
@@ -106,13 +108,23 @@ class Learner:
         group = current_group()
         self.optimizer.zero_grad()
         self.loss_scale.scale(loss.total).backward()
-        group.sum_all(self.optimizer.gradients())
+        local = self._local_statistics()
+        group.sum_all(self.optimizer.gradients() + local)
+        for statistics in local:
+            statistics /= group.size
         terms = (getattr(loss, name) for name in LossTerms.names)
         is_finite, values = self.loss_scale.unscale_and_check(self.optimizer, loss.total, *terms, *loss.positives)
         values = group.sum(np.array([*values, boxes])).tolist()
         if is_finite and math.isfinite(values[0]):
             self.optimizer.step()
         return is_finite, values
+
+    def _local_statistics(self):
+        """Running statistics that each process of a group has found for itself; their mean is what evaluation uses."""
+        if not self.settings.local_batchnorm or current_group().size == 1:
+            return []
+        norms = [each for _, each in self.model.named_modules() if isinstance(each, BatchNorm) and each.training]
+        return [running.data for each in norms for running in (each.running_mean, each.running_variance)]
 
     def check_output(self, batch, step):
         """UserError if the network's output is not finite: the last loss was that of the weights before the step.

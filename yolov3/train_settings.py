@@ -35,7 +35,8 @@ class TrainSettings:
     multi_scale: whether every ten batches get another size (:func:`yolov3.data.batches.sizes_around`); ema: decay of
     the running average of the weights (:class:`minidl.average.WeightAverage`), which then is what detects, or 0 for
     none; freeze: epochs in which the backbone stays as it is; patience: epochs without a better mAP@0.5 after which
-    the run ends, or 0 for never.
+    the run ends, or 0 for never; local_batchnorm: whether each of several processes normalises its pictures by
+    themselves, not all those of the batch together.
 
     Raises UserError for values that cannot be.
     """
@@ -58,6 +59,7 @@ class TrainSettings:
     ema: float = 0.0
     freeze: int = 0
     patience: int = 0
+    local_batchnorm: bool = False
 
     def __post_init__(self):
         preset(self.model)

@@ -7,7 +7,6 @@ weights on the 72 test pictures, writes results/recipe.json and prints the table
 
 import argparse
 import json
-import math
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -15,13 +14,12 @@ from statistics import mean
 
 from tqdm import tqdm
 
-from minidl import one_blas_thread, schedules
+from minidl import schedules
 from yolov3.data.augment import RECIPE
 from yolov3.data.dataset import open_dataset
 from yolov3.demo import run_demo
-from yolov3.evaluate import evaluate
 from yolov3.start import model_to_fine_tune
-from yolov3.train import CLEAN_SHARE, FINAL_RATE, TrainingRun
+from yolov3.train import FINAL_RATE, TrainingRun
 from yolov3.train_settings import TrainSettings
 
 RESULTS = Path(__file__).parent / "results" / "recipe.json"
@@ -54,34 +52,25 @@ VARIANTS = {
     "steps": ({"schedule": "steps"}, None),
     "burn-in to the fourth power": ({}, _fourth_power),
     "averaged weights": ({"ema": 0.998}, None),
+    "stopped early": ({"patience": 6}, None),
+    "published anchors": ({"anchors": "published"}, None),
     "from shapes": ({}, None),
     "from shapes, frozen at first": ({"freeze": 10}, None),
 }
 
 
 def train(name, seed, data):
-    """One run of a variant: its scores on the test pictures, from the weights at its end."""
+    """One run of a variant: the scores of its last weights on the test pictures, and how many epochs it took."""
     changes, adapt = VARIANTS[name]
     settings = TrainSettings(seed=seed, **changes)
     start = _knows_shapes(settings, data[0]) if name.startswith("from shapes") else None
     run = TrainingRun(settings, *data, {}, model=start)
     if adapt is not None:
         adapt(run)
-    step, average = 0, run.learner.average
-    clean_from = math.ceil(run.total_steps * (1 - CLEAN_SHARE))
-    with tqdm(total=run.total_steps, desc=f"{name}, seed {seed}", mininterval=1) as bar:
-        for epoch in range(run.settings.epochs):
-            run.learner.begin_epoch(epoch)
-            for batch in run.batches.epoch(epoch, clean_from=max(0, clean_from - step)):
-                step += 1
-                with one_blas_thread:
-                    run.learner.step(batch, step)
-                bar.update()
-    if average is not None:
-        run.model.load_state_dict(average.state_dict())
-    found = evaluate(run.model, data[1], run.settings.image_size)
+    with tempfile.TemporaryDirectory() as folder, tqdm(total=run.total_steps, desc=f"{name}, seed {seed}") as bar:
+        found = run.run(folder, bar)
     classes = dict(zip(data[1].names, found.voc.class_ap.tolist(), strict=True))
-    return {"mAP50": found.voc.mean_ap, "AP": found.coco.ap, "classes": classes}
+    return {"mAP50": found.voc.mean_ap, "AP": found.coco.ap, "classes": classes, "epochs": run.epoch}
 
 
 def table(results):

@@ -71,7 +71,13 @@ class Counted:
 def measure(group, options):
     """``seconds`` of all steps, ``messages`` of the fastest: [kind, number, bytes, seconds], and ``bare``."""
     image_size = options.imgsz, options.imgsz
-    settings = TrainSettings(model=options.model, image_size=image_size, batch=options.batch, optimizer="sgd")
+    settings = TrainSettings(
+        model=options.model,
+        image_size=image_size,
+        batch=options.batch,
+        optimizer="sgd",
+        local_batchnorm=options.local_batchnorm,
+    )
     dataset = ShapesDataset("train", size=options.batch, image_size=min(image_size))
     share = group.rank, group.size
     (batch,) = TrainingBatches(dataset, image_size, options.batch, NONE, seed=0, share=share).epoch(0)
@@ -101,15 +107,19 @@ def bare(group, size, repeat=20):
     return median(seconds)
 
 
-def table(options, alone, together_):
+def table(options, alone, together_, apart):
     """What was measured, as lines of text."""
     best = min(together_["seconds"])
+    ways = {
+        "one process, all cores": alone,
+        f"{options.ranks} ranks, a share of them each": together_,
+        "the same with --local-batchnorm": apart,
+    }
     lines = [
         f"{options.model} at {options.imgsz}x{options.imgsz}, batch {options.batch}, a training step:",
         f"  {'':<34}{'median s':>10}{'best s':>10}",
-        f"  {'one process, all cores':<34}{median(alone['seconds']):>10.4f}{min(alone['seconds']):>10.4f}",
-        f"  {f'{options.ranks} ranks, a share of them each':<34}{median(together_['seconds']):>10.4f}{best:>10.4f}",
-        "of the best step of rank 0 (waiting for the other ranks included):",
+        *(f"  {way:<34}{median(each['seconds']):>10.4f}{min(each['seconds']):>10.4f}" for way, each in ways.items()),
+        "of the second's best step of rank 0 (waiting for the other ranks included):",
         f"  {'messages':<26}{'number':>8}{'bytes':>14}{'ms':>9}{'of the step':>13}",
     ]
     for kind in KINDS:
@@ -166,6 +176,7 @@ def main(arguments=None):
     parser.add_argument("--imgsz", type=positive_integer, default=416, help="default: 416")
     parser.add_argument("--batch", type=positive_integer, default=8, help="pictures in all ranks together (default 8)")
     parser.add_argument("--repeat", type=positive_integer, default=10, help="timed steps (default 10)")
+    parser.add_argument("--local-batchnorm", action="store_true", help=argparse.SUPPRESS)  # for the processes started
     options = parser.parse_args(arguments)
     if WORKER in os.environ:
         return work(options)
@@ -179,7 +190,8 @@ def main(arguments=None):
         mpiexec = [str(beside) if beside.exists() else "mpiexec", "-n", str(options.ranks)]
         alone = _measured_by([], [*same, "--ranks", "1"])
         together_ = _measured_by(mpiexec, [*same, "--ranks", str(options.ranks)])
-        print(table(options, alone, together_))
+        apart = _measured_by(mpiexec, [*same, "--ranks", str(options.ranks), "--local-batchnorm"])
+        print(table(options, alone, together_, apart))
         print(*(sizes(name) for name in dict.fromkeys((options.model, "yolov3"))), sep="\n")
 
 

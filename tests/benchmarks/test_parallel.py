@@ -12,6 +12,7 @@ def test_a_step_in_two_processes(capsys):
     parallel.main(["--model", "yolov3-nano", "--imgsz", "32", "--batch", "2", "--repeat", "1"])
     output = capsys.readouterr().out
     assert "2 ranks, a share of them each" in output
+    assert "the same with --local-batchnorm" in output
     rows = {line[:28].strip(): line.split() for line in output.splitlines()}
     assert rows["batch norm, forwards"][3] == rows["batch norm, backwards"][3] == "34"
     assert rows["gradients"][1:3] == ["1", "1,357,440"]  # 339,360 parameters in float32

@@ -4,6 +4,7 @@ Each rank writes ``FOLDER/RANK.npz``.
 """
 
 import sys
+from dataclasses import replace
 
 import numpy as np
 
@@ -46,10 +47,10 @@ def gradients(group):
     return found | {"terms": group.sum(np.array(terms, np.float64))}
 
 
-def learn(group, device, size, steps):
+def learn(group, device, size, steps, settings=SETTINGS):
     """{name: array}: the images seen, the numbers of some steps, the weights and their average behind them."""
     model = build_model("yolov3-nano", 3, seed=1).to(device)
-    learner = Learner(model, SETTINGS, lambda step: SETTINGS.learning_rate, device)
+    learner = Learner(model, settings, lambda step: settings.learning_rate, device)
     learner.begin_epoch(0)
     found = {}
     for step, batch in zip(range(1, steps + 1), batches(group, size), strict=False):
@@ -58,6 +59,12 @@ def learn(group, device, size, steps):
         found |= {f"images {step}": batch.images, f"values {step}": np.array(list(values.values()))}
     found |= {f"weight {name}": array for name, array in model.state_dict().items()}
     return found | {f"average {name}": array for name, array in learner.average.state_dict().items()}
+
+
+def learn_apart(group, device):
+    """One step in which every rank's batch norms see its own pictures alone."""
+    settings = replace(SETTINGS, local_batchnorm=True)
+    return {f"apart {name}": array for name, array in learn(group, device, SMALL, 1, settings).items()}
 
 
 def validate(group):
@@ -74,7 +81,7 @@ def compute(group, device):
     small = {f"small {name}": array for name, array in learn(group, device, SMALL, 1).items()}
     if device != "cpu":
         return small
-    return small | learn(group, device, SIZE, STEPS) | gradients(group) | validate(group)
+    return small | learn_apart(group, device) | learn(group, device, SIZE, STEPS) | gradients(group) | validate(group)
 
 
 def main():

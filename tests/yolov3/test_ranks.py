@@ -1,16 +1,22 @@
 """Several processes that train together do what one does: the same pictures, losses, gradients and weights."""
 
+from itertools import islice
+
 import numpy as np
 import pytest
 
+from minidl import Tensor
 from minidl.collective import ALONE
 from tests import conftest
 from tests.mpi import run_ranks
-from tests.yolov3.ranks_learn import DATA, SIZE, STEPS, compute
+from tests.yolov3.ranks_learn import BATCH, DATA, SETTINGS, SIZE, SMALL, STEPS, batches, compute
 from yolov3.data.augment import NONE
 from yolov3.data.batches import TrainingBatches
 from yolov3.errors import UserError
+from yolov3.learner import DECAY
+from yolov3.loss import yolo_loss
 from yolov3.model import build_model
+from yolov3.targets import TargetSettings
 
 RUNS = [(2, "cpu"), *((2, device) for device in conftest.tested("emulated"))]
 
@@ -89,6 +95,36 @@ def test_all_ranks_have_the_same_bits(ranks):
         for name, array in first.items():
             if "images" not in name:
                 np.testing.assert_array_equal(own[name], array)
+
+
+@with_all_results
+def test_a_step_with_batch_norms_apart(ranks):
+    """As one process would make it that shows each half of the batch to the network in turn."""
+    (batch,) = islice(batches(ALONE, SMALL), 1)
+    expected, statistics = build_model("yolov3-nano", 3, seed=1).train(), []
+    expected.configure_batchnorm(momentum=SETTINGS.momentum)
+    start, gradients = expected.state_dict(), {}
+    for half in (slice(0, BATCH // 2), slice(BATCH // 2, BATCH)):
+        expected.load_state_dict(start)
+        heads = expected(Tensor(batch.images[half]))
+        targets = TargetSettings(ignore_threshold=SETTINGS.ignore_threshold)
+        loss = yolo_loss(heads, batch.truths[half], expected.anchors, expected.strides, targets, batch=BATCH)
+        expected.zero_grad()
+        loss.total.backward()
+        for name, parameter in expected.named_parameters():
+            gradients[name] = gradients.get(name, 0) + parameter.grad
+        statistics.append({name: array for name, array in expected.state_dict().items() if "running" in name})
+    assert distance(*statistics, "") > 0.1
+    for own in ranks:
+        for name, first in statistics[0].items():
+            mean = (first + statistics[1][name]) / 2
+            np.testing.assert_allclose(own[f"apart weight {name}"], mean, rtol=1e-5, atol=1e-6)
+        for name, gradient in gradients.items():
+            decay = DECAY if start[name].ndim > 1 else 0
+            change = SETTINGS.learning_rate * (gradient + decay * start[name])
+            close = 1e-4 * np.abs(change).max()
+            np.testing.assert_allclose(own[f"apart weight {name}"], start[name] - change, rtol=2e-7, atol=close)
+        assert own["apart values 1"][0] != own["small values 1"][0]
 
 
 @with_all_results

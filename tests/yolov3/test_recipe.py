@@ -97,6 +97,13 @@ def test_patience_waits_for_a_validation(monkeypatch, tmp_path):
     assert evaluation is same
 
 
+def test_the_command_says_which_options_bring_nothing(in_tmp_path, succeeds, voc):
+    run = ("train", "--data", voc, "--imgsz", 32, "--epochs", 1, "--batch", 6, "--freeze", 1, "--local-batchnorm")
+    said = " ".join(succeeds(*run).errors)
+    assert "--freeze without --weights: the backbone keeps its first, random numbers in these epochs" in said
+    assert "--local-batchnorm changes nothing in a single process" in said
+
+
 def test_the_command_says_that_it_stopped_early(in_tmp_path, succeeds, voc):
     outcome = succeeds(
         "train",

@@ -44,6 +44,8 @@ def _train(options, group, watch):
         settings, data = _train_settings(options), {"data": options.data, "strict": options.strict}
         if settings.freeze and not options.weights:
             say("--freeze without --weights: the backbone keeps its first, random numbers in these epochs")
+        if settings.local_batchnorm and group.size == 1:
+            say("--local-batchnorm changes nothing in a single process")
     train_set, validation_set = _open_both(data["data"], data["strict"])
     if options.resume:
         model = checkpoint.model
@@ -119,6 +121,7 @@ TRAIN_OPTIONS = {
     "ema": "ema",
     "freeze": "freeze",
     "patience": "patience",
+    "local_batchnorm": "local_batchnorm",
 }
 
 
