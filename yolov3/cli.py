@@ -100,6 +100,8 @@ def _add_train(commands):
     command.add_argument("--optimizer", help="adam (default) or sgd")
     command.add_argument("--anchors", help="band (default): found in the training boxes; or published")
     command.add_argument("--augment", help="recipe (default), mosaic, original or none")
+    upright_help = "your pictures have a right way up: show none upside down, as recipe and mosaic do with half of them"
+    command.add_argument("--upright", action="store_true", default=None, help=upright_help)
     schedule_help = "of the learning rate: cosine (default), or steps, the original's two falls to a tenth"
     command.add_argument("--schedule", help=schedule_help)
     burn_in_help = "steps in which the learning rate rises to its top (default 50)"
@@ -110,14 +112,15 @@ def _add_train(commands):
     command.add_argument("--ema", type=fraction, metavar="DECAY", help=ema_help)
     freeze_help = "keep the backbone as it is in the first epochs, for --weights (default 0)"
     command.add_argument("--freeze", type=natural_number, metavar="EPOCHS", help=freeze_help)
-    patience_help = "end when so many epochs brought no better mAP@0.5; 0 for never (default 0)"
+    patience_help = "end when so many epochs brought no better mAP@0.5 (each is validated); 0 for never (default 0)"
     command.add_argument("--patience", type=natural_number, metavar="EPOCHS", help=patience_help)
     command.add_argument("--lateral", help="concat (default, as YOLOv3) or add (as FPN)")
     command.add_argument("--ignore-thres", type=fraction, help="IoU above which a box is ignored (default 0.7)")
     command.add_argument("--momentum", type=fraction, help="share of a batch in batch norm's averages (default 0.1)")
     local_help = "in several processes (mpiexec): batch norm over the pictures of each, not over the whole batch"
     command.add_argument("--local-batchnorm", action="store_true", default=None, help=local_help)
-    command.add_argument("--resume", metavar="RUN", help="continue the run in this folder (or of this last.npz)")
+    resume_help = "continue the run in this folder (or of this last.npz); with --data where its data lie elsewhere now"
+    command.add_argument("--resume", metavar="RUN", help=resume_help)
     save_help = "write a checkpoint within an epoch after so many minutes, too (default 10; 0: after every step)"
     command.add_argument("--save-every", type=minutes, metavar="MINUTES", help=save_help)
     tensorboard_help = "also write event files for TensorBoard: then tensorboard --logdir runs/train"
@@ -126,6 +129,7 @@ def _add_train(commands):
     _add_seed(command, default=None)
     _add_device(command)
     _add_output(command, "train")
+    command.set_defaults(project=None, name=None)  # as described, but a resumed run has its own
 
 
 def _add_overfit(commands):

@@ -16,6 +16,7 @@ from yolov3.devices import computing_in, enough_memory, image_type
 from yolov3.draw import OKABE_ITO
 from yolov3.progress import progress_bar
 from yolov3.runs import write_file, write_text
+from yolov3.wording import count_of
 
 PAPER_SIZE = (256, 256)
 UNSTEADY = 1.25  # a median so many times the best: the machine was not ours alone
@@ -140,7 +141,7 @@ def _setting(measurements):
     """How it was measured, in a few words."""
     first = measurements[0]
     height, width = first.image_size
-    where = f"{get_num_threads()} thread{'s' if get_num_threads() > 1 else ''}"
+    where = count_of(get_num_threads(), "thread")
     if first.device != "cpu":
         where = f"{first.device} in {first.precision}"
     return f"{height}x{width}, batch 1, {where}, median of {len(first.seconds)}"

@@ -30,14 +30,18 @@ def one_line(text, longest):
 
 
 def in_words(command, error):
-    """(what to say, exit code) for what ends a command; None for a mistake of the program itself."""
+    """(what to say, exit code) for what ends a command; None for a mistake of the program itself.
+
+    Notes that were added to the error (``add_note``) are said, too.
+    """
     from minidl.device import DeviceError
 
+    notes = "".join(f"; {note}" for note in getattr(error, "__notes__", []))
     match error:
         case UserError() | DeviceError():
-            return f"yolov3 {command}: {error}", 1
+            return f"yolov3 {command}: {error}{notes}", 1
         case MemoryError():
-            return f"yolov3 {command}: out of memory; use a smaller --imgsz or --batch", 1
+            return f"yolov3 {command}: out of memory; use a smaller --imgsz or --batch{notes}", 1
         case KeyboardInterrupt():
-            return f"\nyolov3 {command}: stopped", 130  # the line with ^C, or a progress bar, is still open
+            return f"\nyolov3 {command}: stopped{notes}", 130  # the line with ^C, or a progress bar, is still open
     return None

@@ -15,6 +15,7 @@ from yolov3.pictures import prediction_grid
 from yolov3.preflight import training_report
 from yolov3.progress import progress_bar
 from yolov3.train import TrainingRun
+from yolov3.wording import count_of
 
 LEARNING_RATE = 5e-3
 GOOD_MAP = 0.9  # mAP@0.5 from which on a batch is learned
@@ -60,7 +61,7 @@ def run_overfit(folder, settings, part, device="cpu", precision="fp32"):
     losses = []
     with progress_bar(settings.epochs, "step") as bar:
         for step in range(1, settings.epochs + 1):
-            run.learner.begin_epoch(step)
+            run.learner.begin_epoch(step - 1)  # an epoch is one step here
             with one_blas_thread:
                 losses.append(run.learner.step(batch, step)["loss"])
             bar.update()
@@ -70,7 +71,7 @@ def run_overfit(folder, settings, part, device="cpu", precision="fp32"):
                 if evaluation.voc.mean_ap >= GOOD_MAP:
                     break
     prediction_grid(folder / "predictions.png", part, evaluation.detections)
-    pictures = f"{len(part)} picture{'s' if len(part) > 1 else ''}"
+    pictures = count_of(len(part), "picture")
     result = (
         f"loss {losses[0]:.3g} -> {losses[-1]:.3g} in {len(losses)} steps on {pictures}, "
         f"mAP@0.5 on them {evaluation.voc.mean_ap:.3f}"

@@ -16,6 +16,7 @@ import time
 import traceback
 from contextlib import contextmanager, suppress
 
+from minidl.device import DeviceError
 from yolov3 import lookout
 from yolov3.errors import UserError, in_words
 from yolov3.launchers import GRACE, launched
@@ -32,7 +33,12 @@ def joined(device):
     from minidl.collective import ALONE, MpiGroup
 
     if launched()[1] == 1:
-        yield ALONE, NotWatched()
+        watch = NotWatched()
+        try:
+            yield ALONE, watch
+        except BaseException as error:
+            watch.report(error)
+            raise
         return
     world = _world()
     try:
@@ -104,8 +110,23 @@ def share_cores(group):
 class NotWatched:
     """The :class:`Watch` of a process that is alone."""
 
+    def __init__(self):
+        self._folder = None
+
     def results_in(self, folder):
-        """Nobody needs to know."""
+        """From now on a checkpoint may be in this folder (a Path)."""
+        self._folder = folder
+
+    def report(self, error):
+        """Add to the error how to go on, if one can."""
+        if self._folder is not None and (self._folder / "last.npz").exists() and _may_resume(error):
+            command = shlex.join(["yolov3", "train", "--resume", str(self._folder)])
+            error.add_note(f"go on from the last checkpoint with: {command}")
+
+
+def _may_resume(error):
+    """Whether what ended a run came from outside it, such as a full disk, so that it can go on as it was."""
+    return not isinstance(error, UserError | DeviceError) or isinstance(error.__cause__, OSError)
 
 
 class Watch:
@@ -151,8 +172,7 @@ class Watch:
             text, code = words[0].lstrip("\n"), words[1]
         if self.rank > 0:
             time.sleep(0.5)  # where all fail alike, rank 0 knows most
-        passes = words is None or isinstance(error, KeyboardInterrupt | MemoryError)
-        self._send(failed=text, code=code, may_resume=passes or isinstance(error.__cause__, OSError))
+        self._send(failed=text, code=code, may_resume=_may_resume(error))
         time.sleep(GRACE)  # meanwhile the answer ends this process
         os._exit(code)
 

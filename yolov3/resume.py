@@ -9,6 +9,7 @@ At every moment there is a whole checkpoint: a new one is written under a tempor
 
 import os
 from dataclasses import dataclass, field, fields
+from hashlib import sha256
 from pathlib import Path
 from reprlib import repr as short_repr
 
@@ -63,11 +64,15 @@ def load_run(run):
     """The checkpoint of a run to continue, its path, and a remark or None.
 
     ``run`` is the run's folder or one of its checkpoints.  Where ``last.npz`` is damaged or missing the one before it
-    takes its place, which the remark says.  Raises UserError where there is none to go on from.
+    takes its place, which the remark says, as it says that another than ``last.npz`` was given.  Raises UserError where
+    there is none to go on from.
     """
     path = Path(run) / LAST if os.path.isdir(run) else Path(run)
     try:
-        return load_checkpoint(path), path, None
+        checkpoint = load_checkpoint(path)
+        goes_back = path.name != LAST and path.with_name(LAST).exists()
+        remark = f"going on from {path}: {path.with_name(LAST)} will be replaced" if goes_back else None
+        return checkpoint, path, remark
     except UserError as error:
         previous = path.with_name(PREVIOUS)
         if path.name != LAST or not os.path.isfile(previous):
@@ -114,7 +119,8 @@ def _as(default, value):
 def restore(run, checkpoint):
     """Put a :class:`yolov3.train.TrainingRun` where a checkpoint of it stands.
 
-    Raises UserError if the data changed, or where the checkpoint holds no training run.
+    Raises UserError if the data changed (classes, names and sizes of pictures, boxes), or where the checkpoint holds no
+    training run.
     """
     before, now = ", ".join(checkpoint.names), ", ".join(run.train_set.names)
     if before != now:
@@ -128,12 +134,19 @@ def restore(run, checkpoint):
         if run.precision == "fp16" and progress["loss_scale"]:
             run.learner.loss_scale.load_state_dict(progress["loss_scale"])
         before, now = progress["pictures"], len(run.train_set)
+        same = [old == new for old, new in zip(progress["fingerprints"], run.fingerprints, strict=True)]
         steps = run.epoch * len(run.batches) + run.part.steps
         whole = len(run.rows) == run.epoch and int(checkpoint.optimizer["step_count"]) <= steps
     except DAMAGED as error:
         raise UserError(f"this checkpoint holds no training run to resume ({error})") from error
     if before != now:
         raise UserError(f"the data changed since the run began: it has {now} pictures to train on, not {before}")
+    if not all(same):
+        part = "validation" if same[0] else "training"
+        raise UserError(
+            f"the data changed since the run began: its {part} part has other pictures or boxes; start a new run, "
+            "which may begin with this one's weights (--weights)"
+        )
     if not whole or run.part.steps >= len(run.batches):
         raise UserError("this checkpoint contradicts itself: it holds no training run to resume")
 
@@ -146,6 +159,17 @@ def _restore_weights(run, checkpoint):
         run.model.load_state_dict(checkpoint.trained)
 
 
+def fingerprint(records):
+    """A text that is another one where names, sizes or boxes of pictures are: SHA-256 of ``records``."""
+    digest = sha256()
+    for record in records:
+        title = f"{record.picture.name} {record.width} {record.height} {len(record.labels)}\n"
+        digest.update(title.encode(errors="backslashreplace"))
+        for array in (record.boxes_xyxy, record.labels, record.difficult, record.crowd):
+            digest.update(array.tobytes())
+    return digest.hexdigest()
+
+
 def progress_of(run):
     """Where a run stands, as JSON values: what :func:`restore` reads, beside the optimiser's own state."""
     part = run.part
@@ -153,6 +177,7 @@ def progress_of(run):
         "epoch": run.epoch,
         "part": {"steps": part.steps, "sums": part.sums, "seconds": part.seconds} if part.steps else None,
         "pictures": len(run.train_set),
+        "fingerprints": run.fingerprints,
         "rows": run.rows,
         "best": run.best,
         "loss_scale": run.learner.loss_scale.state_dict() if run.precision == "fp16" else None,

@@ -1,5 +1,6 @@
 """Folders for what a command writes: runs/<command>/exp, exp2, exp3, ..."""
 
+import errno
 import json
 import os
 from contextlib import contextmanager
@@ -8,16 +9,20 @@ from pathlib import Path
 from minidl.serialize import write_atomically
 from yolov3.errors import UserError
 
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
 
 def new_run_folder(project, name):
     """Make and return ``project/name``, or the first of ``name2``, ``name3``, ... that does not exist yet.
 
+    After a name that ends in a digit comes a hyphen: ``v2``, ``v2-2``.
     Raises UserError where it cannot be made or written to.
     """
     project = Path(project)
+    hyphen = "-" if name[-1:].isdigit() else ""
     number = 1
     while True:
-        folder = project / (name if number == 1 else f"{name}{number}")
+        folder = project / (name if number == 1 else f"{name}{hyphen}{number}")
         try:
             folder.mkdir(parents=True)
         except FileExistsError:
@@ -50,7 +55,8 @@ def writing(path):
     try:
         yield
     except OSError as error:
-        raise UserError(f"{path} cannot be written ({error.strerror or error}): choose another folder") from error
+        advice = "make room there, or choose another folder" if error.errno in FULL else "choose another folder"
+        raise UserError(f"{path} cannot be written ({error.strerror or error}): {advice}") from error
 
 
 def write_file(path, write):

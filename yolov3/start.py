@@ -46,6 +46,9 @@ def _from_checkpoint(settings, train_set, start):
     checkpoint = load_checkpoint(start)
     if (checkpoint.preset, checkpoint.lateral) != (settings.model, settings.lateral):
         raise UserError(f"{start} holds the model {checkpoint.preset} ({checkpoint.lateral}): ask for it with --model")
+    if checkpoint.image_size != tuple(settings.image_size):
+        size = "{}x{}".format(*checkpoint.image_size)
+        print(f"{start} was trained at {size}: its anchors are sizes in pixels of that input", file=sys.stderr)
     old_names, names = list(checkpoint.names), list(train_set.names)
     if old_names == names:
         return checkpoint.model

@@ -4,6 +4,7 @@ import math
 import time
 from contextlib import nullcontext
 from dataclasses import asdict
+from functools import cached_property
 from pathlib import Path
 
 from minidl import one_blas_thread, schedules
@@ -13,15 +14,14 @@ from yolov3.data.batches import TrainingBatches, sizes_around
 from yolov3.devices import enough_memory
 from yolov3.evaluate import evaluate
 from yolov3.learner import Learner
-from yolov3.resume import BEST, LAST, EpochPart, progress_of, restore, save_last, tidy, tidy_finished
+from yolov3.resume import BEST, LAST, EpochPart, fingerprint, progress_of, restore, save_last, tidy, tidy_finished
 from yolov3.start import fresh_model
-from yolov3.train_settings import AUGMENTATIONS
 from yolov3.training_log import LOSSES, NoLog, TrainingLog
 
 CLEAN_SHARE = 0.05  # of the steps, at the end, without augmentation
 FINAL_RATE = 0.01  # of the learning rate, at the end of the cosine
 STEPS_AT, STEP_SCALE = (0.8, 0.9), 0.1  # of the steps, where the rate falls to a tenth, as in the original (spec 6)
-VALIDATIONS = 20  # over the whole run, about
+VALIDATIONS = 20  # over the whole run, about; with patience, after every epoch
 SAVE_EVERY = 10.0  # minutes after which a checkpoint is written within an epoch, too
 
 
@@ -62,7 +62,7 @@ class TrainingRun:
             train_set,
             settings.image_size,
             settings.batch,
-            AUGMENTATIONS[settings.augmentation],
+            settings.variation,
             settings.seed,
             sizes=sizes_around(settings.image_size) if settings.multi_scale else None,
             share=(group.rank, group.size),
@@ -104,7 +104,7 @@ class TrainingRun:
 
     def _train(self, log):
         """All epochs that are left; the last Evaluation, or None."""
-        every = max(1, self.settings.epochs // VALIDATIONS)
+        every = 1 if self.settings.patience else max(1, self.settings.epochs // VALIDATIONS)
         evaluation = None
         while self.epoch < self.settings.epochs and not self.stopped_early:
             row = self._train_epoch(log)
@@ -119,6 +119,11 @@ class TrainingRun:
             if self.group.rank == 0:
                 self._save(evaluation)
         return evaluation
+
+    @cached_property
+    def fingerprints(self):
+        """Of the training and the validation set: what must not change before the run is resumed."""
+        return [fingerprint(dataset.records) for dataset in (self.train_set, self.validation_set)]
 
     @property
     def stopped_early(self):

@@ -1,7 +1,7 @@
 """What a training run depends on, beside the data."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from yolov3.data import augment
 from yolov3.errors import UserError
@@ -26,7 +26,8 @@ class TrainSettings:
 
     model: a preset; image_size: (height, width); epochs; batch; learning_rate; optimizer: ``adam``, or ``sgd`` with
     momentum 0.9 and decay 5e-4 on the weights; anchors: ``band`` finds them in the training boxes by stride band,
-    ``published`` takes YOLOv3's; augmentation: a name in AUGMENTATIONS; lateral: ``concat`` or ``add``;
+    ``published`` takes YOLOv3's; augmentation: a name in AUGMENTATIONS; upright: whether pictures
+    have a right way up, so that none is shown upside down; lateral: ``concat`` or ``add``;
     ignore_threshold: of :class:`yolov3.targets.TargetSettings`; momentum: share of a new batch in the running
     statistics of batch norm, 0.1 for runs of a few hundred steps, 0.01 (the original's) for long ones; seed.
 
@@ -49,6 +50,7 @@ class TrainSettings:
     optimizer: str = "adam"
     anchors: str = "band"
     augmentation: str = "recipe"
+    upright: bool = False
     lateral: str = "concat"
     ignore_threshold: float = 0.7
     momentum: float = 0.1
@@ -90,3 +92,9 @@ class TrainSettings:
         for name, allowed in choices.items():
             if getattr(self, name) not in allowed:
                 raise UserError(f"unknown {name} {getattr(self, name)!r}: choose one of {', '.join(allowed)}")
+
+    @property
+    def variation(self):
+        """How pictures are varied: an :class:`yolov3.data.augment.Augmentation`."""
+        chosen = AUGMENTATIONS[self.augmentation]
+        return replace(chosen, vertical_flip=0.0) if self.upright else chosen

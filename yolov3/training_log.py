@@ -15,7 +15,7 @@ from yolov3.tensorboard import EventFile, has_events
 
 LOSSES = ("loss", *LossTerms.names)
 COLUMNS = ("epoch", "step", *LOSSES, "learning_rate", "seconds", "mAP50", "mAP50_95", "images_per_second", "boxes")
-DRAWING_SHARE = 0.02  # of the time, at most, goes into drawing the curves again
+DRAWING_SHARE = 0.1  # of the time, at most, goes into drawing the curves again: so only very short epochs go without
 HOPELESS = 5  # validations with mAP 0, after which it is time to look for the reason
 
 

@@ -119,7 +119,7 @@ def table(options, alone, together_, apart):
         f"{options.model} at {options.imgsz}x{options.imgsz}, batch {options.batch}, a training step:",
         f"  {'':<34}{'median s':>10}{'best s':>10}",
         *(f"  {way:<34}{median(each['seconds']):>10.4f}{min(each['seconds']):>10.4f}" for way, each in ways.items()),
-        "of the second's best step of rank 0 (waiting for the other ranks included):",
+        "of rank 0's best step with ranks, waiting for the others included:",
         f"  {'messages':<26}{'number':>8}{'bytes':>14}{'ms':>9}{'of the step':>13}",
     ]
     for kind in KINDS:

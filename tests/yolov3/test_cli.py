@@ -70,7 +70,11 @@ def test_documented_defaults_are_the_real_ones():
         return vars(build_parser().parse_args(arguments))
 
     train = options("train")
-    assert (train["device"], train["project"], train["name"]) == ("auto", "runs/train", "exp")
+    assert (train["device"], train["project"], train["name"]) == (
+        "auto",
+        None,
+        None,
+    )  # a resumed run has its own folder
     detect = options("detect", "a.jpg", "--weights", "last.npz")
     assert (detect["conf_thres"], detect["iou_thres"], detect["project"]) == (0.25, 0.45, "runs/detect")
     val = options("val", "--data", "x", "--weights", "last.npz")
@@ -83,7 +87,7 @@ def test_documented_defaults_of_training_are_those_of_its_settings():
     parser = next(action for action in build_parser()._actions if action.choices).choices["train"]
     help_of = {action.dest: action.help for action in parser._actions}
     for option, setting in training.TRAIN_OPTIONS.items():
-        if option not in ("imgsz", "multi_scale", "local_batchnorm"):  # one depends on the preset, two are switches
+        if option not in ("imgsz", "multi_scale", "local_batchnorm", "upright"):  # depends on the preset; switches
             value = str(getattr(TrainSettings, setting))
             assert f"(default {value})" in help_of[option] or f"{value} (default" in help_of[option], option
 
@@ -293,7 +297,7 @@ def test_a_refusal_as_seen_from_a_terminal(tmp_path):
     ("arguments", "option"),
     [
         (("--resume", "x", "--epochs", "3"), "--epochs"),
-        (("--resume", "x", "--data", "shapes"), "--data"),
+        (("--resume", "x", "--name", "exp"), "--name"),
         (("--resume", "x", "--ignore-thres", "0.5"), "--ignore-thres"),
         (("--resume", "x", "--seed", "0"), "--seed"),
         (("--resume", "x", "--strict"), "--strict"),

@@ -130,8 +130,11 @@ def test_a_full_disk_within_an_epoch(tmp_path, voc, whole, yolov3, succeeds):
         patch.setattr("yolov3.checkpoint.save", failing_save(5))
         outcome = yolov3("train", "--data", voc, *OPTIONS, "--project", tmp_path)
     assert outcome.code == 1
-    assert "last.npz cannot be written (No space left on device)" in outcome.errors[-1]
     folder = tmp_path / "exp"
+    assert outcome.errors[-1].endswith(
+        "last.npz cannot be written (No space left on device): make room there, or choose another folder; "
+        f"go on from the last checkpoint with: yolov3 train --resume {folder}"
+    )
     assert not [name for name in os.listdir(folder) if name.startswith(".")]
     succeeds("train", "--resume", folder, "--save-every", 0)
     assert_same_run(folder, whole)

@@ -136,7 +136,7 @@ def test_a_validation_is_divided(alone, ranks):
 
 
 def test_a_batch_that_cannot_be_divided_evenly():
-    with pytest.raises(UserError, match=r"batch of 8 .* evenly among 3 processes: try --batch 6"):
+    with pytest.raises(UserError, match=r"8 .* evenly among 3 processes: start 2, or a new run with --batch 6"):
         TrainingBatches(DATA, SIZE, 8, NONE, 0, share=(1, 3))
-    with pytest.raises(UserError, match="try --batch 4"):
+    with pytest.raises(UserError, match="start 2, or a new run with --batch 4"):
         TrainingBatches(DATA, SIZE, 2, NONE, 0, share=(0, 4))

@@ -1,6 +1,7 @@
 """The recipe's choices in whole runs: schedules, several sizes, mosaics, averaged weights, early stopping."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -84,7 +85,7 @@ def test_patience(monkeypatch, tmp_path, patience, ends_after):
         assert again.run(tmp_path, bar) is None
 
 
-def test_patience_waits_for_a_validation(monkeypatch, tmp_path):
+def test_with_patience_every_epoch_is_validated(monkeypatch, tmp_path):
     same = SimpleNamespace(detections=[], voc=SimpleNamespace(mean_ap=0.5), coco=SimpleNamespace(ap=0.2))
     monkeypatch.setattr(TrainingRun, "_validate", lambda run: same)
     monkeypatch.setattr(training_log, "prediction_grid", lambda *arguments: None)
@@ -93,13 +94,24 @@ def test_patience_waits_for_a_validation(monkeypatch, tmp_path):
     run = TrainingRun(settings, dataset, dataset, {})
     with progress_bar(run.total_steps, "step") as bar:
         evaluation = run.run(tmp_path, bar)
-    assert run.epoch == 6  # it validates every three epochs: after the fifth there is nothing to compare yet
+    assert run.epoch == 3  # without patience it would validate every three epochs
     assert evaluation is same
 
 
-def test_the_command_says_which_options_bring_nothing(in_tmp_path, succeeds, voc):
-    run = ("train", "--data", voc, "--imgsz", 32, "--epochs", 1, "--batch", 6, "--freeze", 1, "--local-batchnorm")
+@pytest.mark.parametrize("name", ["recipe", "mosaic", "original", "none"])
+def test_upright_pictures_are_never_shown_upside_down(name):
+    plain = TrainSettings(augmentation=name).variation
+    upright = TrainSettings(augmentation=name, upright=True).variation
+    assert plain.vertical_flip == (0.5 if name in ("recipe", "mosaic") else 0)
+    assert upright == replace(plain, vertical_flip=0)
+
+
+def test_the_command_says_what_may_not_be_meant(in_tmp_path, succeeds, voc):
+    run = ("train", "--data", voc, "--imgsz", 32, "--epochs", 1, "--batch", 7, "--freeze", 1, "--local-batchnorm")
     said = " ".join(succeeds(*run).errors)
+    assert "6 pictures (half of them shown upside down: see --upright), results in" in said
+    assert "--freeze 1: the backbone learns in none of the 1 epochs" in said
+    assert "a batch of 7 shows the 6 pictures there are more than once" in said
     assert "--freeze without --weights: the backbone keeps its first, random numbers in these epochs" in said
     assert "--local-batchnorm changes nothing in a single process" in said
 

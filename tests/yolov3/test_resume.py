@@ -1,6 +1,7 @@
 """Going on where a run stopped, and starting from the weights of another."""
 
 import os
+import re
 from pathlib import Path
 
 import numpy as np
@@ -20,8 +21,9 @@ def test_a_stopped_run_goes_on_as_if_nothing_had_been(in_tmp_path, succeeds, yol
         stopping_in_epoch(patch, 3)
         outcome = yolov3("train", *options, "--name", "stopped")
     assert outcome.code == 130
-    assert outcome.errors[-1] == "yolov3 train: stopped"
     stopped = Path("runs/train/stopped")
+    going_on = f"go on from the last checkpoint with: yolov3 train --resume {stopped}"
+    assert outcome.errors[-1] == f"yolov3 train: stopped; {going_on}"
     assert len(rows_of(stopped)) == 2
     assert load_checkpoint(stopped / "last.npz").training["epoch"] == 2
 
@@ -79,7 +81,38 @@ def test_resuming_with_data_that_has_changed(half_run, own_voc, refused):
     assert {name: (folder / name).read_bytes() for name in os.listdir(folder)} == before
 
     (own_voc / "Annotations").rename(own_voc / "away")
-    refused("train", "--resume", folder, says=[own_voc])
+    refused("train", "--resume", folder, says=[own_voc, "where they lie now, say with --data"])
+
+
+@pytest.mark.parametrize(("picture", "part"), [("p1", "training"), ("p7", "validation")])
+def test_resuming_with_other_boxes(half_run, own_voc, refused, picture, part):
+    folder = half_run(own_voc)
+    annotation = own_voc / "Annotations" / f"{picture}.xml"
+    text = annotation.read_text()
+    left = re.search("<xmin>([0-9.]+)<", text)[1]
+    annotation.write_text(text.replace(f"<xmin>{left}<", f"<xmin>{float(left) + 1}<", 1))
+    refused("train", "--resume", folder, says=["the data changed", f"its {part} part has other pictures or boxes"])
+
+
+def test_resuming_where_the_data_has_moved(half_run, own_voc, succeeds):
+    folder = half_run(own_voc)
+    moved = own_voc.rename(own_voc.with_name("elsewhere"))
+    succeeds("train", "--resume", folder, "--data", moved)
+    after = load_checkpoint(folder / "last.npz").training
+    assert (after["epoch"], after["data"]["data"]) == (2, str(moved))
+    assert succeeds("train", "--resume", folder).errors[-1] == "this run is complete: 2 epochs"
+
+
+def test_a_resumed_run_has_its_own_folder_and_settings(half_run, own_voc, refused):
+    folder = half_run(own_voc)
+    for option in (("--project", "other"), ("--name", "other"), ("--epochs", 5), ("--upright",)):
+        refused("train", "--resume", folder, *option, says=[f"leave out {option[0]}"])
+
+
+def test_going_back_to_the_best_checkpoint_is_said(half_run, own_voc, succeeds):
+    folder = half_run(own_voc)
+    best, last = folder / "best.npz", folder / "last.npz"
+    assert f"going on from {best}: {last} will be replaced" in succeeds("train", "--resume", best).errors
 
 
 def test_a_resumed_run_keeps_its_anchors(half_run, own_voc, succeeds):

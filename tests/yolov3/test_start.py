@@ -1,5 +1,6 @@
 """What fine-tuning takes over: from a checkpoint with other classes, and from the original's files."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -60,6 +61,13 @@ def test_fewer_classes(checkpoint, in_tmp_path, succeeds):
     outcome = succeeds("train", *SHORT, "--data", cats, "--weights", checkpoint)
     assert any("knows 0 of 1; these start at random: cat" in line for line in outcome.errors)
     assert load_checkpoint(Path(outcome.folder, "last.npz")).names == ["cat"]
+
+
+@pytest.mark.parametrize(("size", "is_said"), [((64, 64), False), ((96, 64), True)])
+def test_anchors_of_another_input_size_are_said(checkpoint, voc, capsys, size, is_said):
+    model_to_fine_tune(replace(NANO, image_size=size), open_dataset(voc), checkpoint)
+    sentence = f"{checkpoint} was trained at 64x64: its anchors are sizes in pixels of that input"
+    assert (sentence in capsys.readouterr().err) == is_said
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from yolov3.commands.common import is_given, open_data, refuse, say
 from yolov3.errors import UserError
 from yolov3.progress import progress_bar
 from yolov3.runs import new_run_folder, run_folder
+from yolov3.wording import count_of
 
 
 def demo(options):
@@ -33,20 +34,18 @@ def _train(options, group, watch):
     if options.tensorboard:
         load_tensorboard()  # an error about it is due before all others take their time
     if options.resume:
-        refuse(options, [*TRAIN_OPTIONS, "data", "weights", "strict"], "--resume continues a run as it was begun")
+        not_again = [*TRAIN_OPTIONS, "weights", "strict", "project", "name"]
+        refuse(options, not_again, "--resume continues a run as it was begun")
         checkpoint, last, remark = group.share(load_run(options.resume) if group.rank == 0 else None)
         if remark:
             say(remark)
         settings, data = settings_of(checkpoint, last)
+        data |= {"data": options.data or data["data"]}
     else:
         if not options.data:
             raise UserError("say what to train on with --data, or which run to continue with --resume")
         settings, data = _train_settings(options), {"data": options.data, "strict": options.strict}
-        if settings.freeze and not options.weights:
-            say("--freeze without --weights: the backbone keeps its first, random numbers in these epochs")
-        if settings.local_batchnorm and group.size == 1:
-            say("--local-batchnorm changes nothing in a single process")
-    train_set, validation_set = _open_both(data["data"], data["strict"])
+    train_set, validation_set = _open_both(data, options)
     if options.resume:
         model = checkpoint.model
     else:
@@ -59,16 +58,17 @@ def _train(options, group, watch):
         run.resume(checkpoint)
         folder = last.parent
     else:
-        _report(run, train_set, validation_set)
-        folder = group.share(new_run_folder(options.project, options.name) if group.rank == 0 else None)
+        _report(run, train_set, validation_set, options)
+        where = options.project or "runs/train", options.name or "exp"
+        folder = group.share(new_run_folder(*where) if group.rank == 0 else None)
     watch.results_in(folder)
-    say(f"{settings.model}: {run.model.parameter_count():,} parameters, {len(train_set)} pictures, results in {folder}")
+    say(f"{settings.model}: {run.model.parameter_count():,} parameters, {_pictures(run)}, results in {folder}")
     with progress_bar(run.total_steps, "step") as bar:
         evaluation = run.run(folder, bar)
     if run.stopped_early:
-        say(f"stopped after {run.epoch} epochs: none of the last {settings.patience} had a better mAP@0.5")
+        say(f"stopped after {count_of(run.epoch, 'epoch')}: none of the last {settings.patience} had a better mAP@0.5")
     if evaluation is None:
-        say(f"this run is complete: {run.epoch} epoch{'s' if run.epoch > 1 else ''}")
+        say(f"this run is complete: {count_of(run.epoch, 'epoch')}")
     else:
         print(class_table(evaluation, train_set.names))
         print(headline(evaluation))
@@ -86,17 +86,38 @@ def overfit(options):
     print(folder)
 
 
-def _open_both(source, strict):
-    train_set, validation_set = (open_data(source, split, strict) for split in ("train", "val"))
+def _pictures(run):
+    """What there is to train on, in words."""
+    shown = " (half of them shown upside down: see --upright)" if run.settings.variation.vertical_flip else ""
+    return f"{count_of(len(run.train_set), 'picture')}{shown}"
+
+
+def _open_both(data, options):
+    source, strict = data["data"], data["strict"]
+    try:
+        train_set, validation_set = (open_data(source, split, strict) for split in ("train", "val"))
+    except UserError as error:
+        if options.resume and not options.data:
+            raise UserError(f"{error} (the run's own data: where they lie now, say with --data)") from error
+        raise
     if list(train_set.names) != list(validation_set.names):
         raise UserError(f"{source}: the training and the validation part have different classes")
     return train_set, validation_set
 
 
-def _report(run, train_set, validation_set):
-    """Say what of the data the network will have trouble with, before the hours are spent."""
+def _report(run, train_set, validation_set, options):
+    """Say what the network will have trouble with, or may not be meant, before the hours are spent."""
     from yolov3.preflight import training_report
 
+    settings = run.settings
+    if settings.freeze and not options.weights:
+        say("--freeze without --weights: the backbone keeps its first, random numbers in these epochs")
+    if settings.freeze >= settings.epochs:
+        say(f"--freeze {settings.freeze}: the backbone learns in none of the {settings.epochs} epochs")
+    if settings.local_batchnorm and run.group.size == 1:
+        say("--local-batchnorm changes nothing in a single process")
+    if settings.batch > len(train_set):
+        say(f"a batch of {settings.batch} shows the {count_of(len(train_set), 'picture')} there are more than once")
     for line in training_report(train_set, run.model.anchor_groups(), run.settings.image_size, validation_set):
         say(line)
 
@@ -111,6 +132,7 @@ TRAIN_OPTIONS = {
     "optimizer": "optimizer",
     "anchors": "anchors",
     "augment": "augmentation",
+    "upright": "upright",
     "lateral": "lateral",
     "ignore_thres": "ignore_threshold",
     "momentum": "momentum",

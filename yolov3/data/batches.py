@@ -72,10 +72,10 @@ class TrainingBatches:
             raise UserError("the data set has no pictures to train on; check its folders with yolov3 check-data")
         rank, size = share
         if batch_size % size:
-            fitting = max(1, batch_size // size) * size
+            fitting = max(each for each in range(1, size) if batch_size % each == 0)
             raise UserError(
-                f"a batch of {batch_size} pictures cannot be divided evenly among {size} processes: "
-                f"try --batch {fitting}, or another number of processes"
+                f"a batch of {batch_size} pictures cannot be divided evenly among {size} processes: start {fitting}, "
+                f"or a new run with --batch {max(1, batch_size // size) * size}"
             )
         self.dataset = dataset
         self.image_size = image_size
