@@ -1,17 +1,17 @@
 """Boxes drawn into pictures, pictures side by side, and pictures written to files.
 
-Nothing is said in colour alone: every predicted box carries its class's name, and true boxes are
-dashed where predicted ones are solid.
+Nothing is said in colour alone: every box carries its class's name, and true boxes are dashed, with a
+bordered tag, where predicted ones are solid.
 """
 
 import zlib
-from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 
 from yolov3.boxes import intersection_area
 from yolov3.errors import UserError
+from yolov3.fonts import text_and_font
 from yolov3.runs import write_file
 
 # Okabe and Ito, "Color Universal Design" (2008): eight colours that people with any kind of colour
@@ -41,18 +41,22 @@ def class_colour(label):
     return colour if toward is None else tuple((a + b) // 2 for a, b in zip(colour, toward, strict=True))
 
 
-def draw_boxes(image, boxes_xyxy, labels, scores=None, names=None, truth_boxes_xyxy=(), smallest_side=1):
+def draw_boxes(
+    image, boxes_xyxy, labels, scores=None, names=None, truth_boxes_xyxy=(), truth_labels=None, smallest_side=1
+):
     """A copy of a picture with boxes, each with a tag ``name score``: ``(height, width, 3)`` uint8.
 
     - ``image``: ``(height, width, 3)``, or grey ``(height, width)``, uint8;
     - ``boxes_xyxy (n, 4)`` in pixels of the picture, ``labels (n,)``, ``scores (n,)`` or None for tags
       without; what lies outside the picture is cut off, and a box wholly outside is not drawn;
     - ``names``: the classes' names; None writes their numbers;
-    - ``truth_boxes_xyxy (m, 4)``: what is really there, dashed and without a tag;
+    - ``truth_boxes_xyxy (m, 4)``: what is really there, dashed;
+    - ``truth_labels (m,)``: its classes, for white tags with the names; None writes none;
     - ``smallest_side``: a picture whose shorter side is below it is first enlarged by the smallest whole
       factor that reaches it, each pixel becoming a square, so that tags can be read.
 
-    Line width and type grow with the picture.  A tag that is larger than the whole picture is left out.
+    Line width and type grow with the picture.  A tag that is larger than the whole picture is left out, and so is a
+    truth's where it would hide another tag.
     ValueError for boxes that are not finite.
     """
     from PIL import Image, ImageDraw
@@ -70,14 +74,18 @@ def draw_boxes(image, boxes_xyxy, labels, scores=None, names=None, truth_boxes_x
     visible = [index for index in order if rectangles[index] is not None]
     for index in visible:
         draw.rectangle(rectangles[index], outline=class_colour(labels[index]), width=line_width)
-    for box in truth_boxes_xyxy:
-        if rectangle := _pixel_rectangle(box * factor, canvas.size):
-            _draw_dashed(draw, rectangle, max(1, line_width - 1))
+    truth_rectangles = [_pixel_rectangle(box * factor, canvas.size) for box in truth_boxes_xyxy]
+    for rectangle in filter(None, truth_rectangles):
+        _draw_dashed(draw, rectangle, max(1, line_width - 1))
     taken = []
     for index in reversed(visible):  # the surest box has the first choice of a place for its tag
-        name = str(labels[index]) if names is None else " ".join(names[labels[index]].split())  # in one line
+        name = _name(names, labels[index])
         text = name if scores is None else f"{name} {scores[index]:.2f}"
         _draw_tag(draw, rectangles[index], text, class_colour(labels[index]), canvas.size, taken)
+    if truth_labels is not None:
+        for rectangle, label in zip(truth_rectangles, truth_labels, strict=True):
+            if rectangle:
+                _draw_truth_tag(draw, rectangle, _name(names, label), canvas.size, taken)
     return np.asarray(canvas).copy()
 
 
@@ -159,29 +167,21 @@ def _draw_dash(draw, line, line_width):
     draw.rectangle((left - before, top - before, right + after, bottom + after), fill=WHITE)
 
 
+def _name(names, label):
+    return str(label) if names is None else names[label]
+
+
 def _draw_tag(draw, rectangle, text, colour, size, taken):
     """Write ``text`` on a filled tag at a corner of the box, inside the picture and clear of the tags in ``taken``.
 
     Nothing is drawn for an empty text or where the tag is larger than the picture.
     """
-    font = _font(max(SMALLEST_FONT, round(0.0125 * (size[0] + size[1]))))
-    text_width, text_height = _text_size(text, font)
-    width, height = text_width + 4, text_height + 4
+    text, font, width, height = _measured(text, size)
     if not text or width > size[0] or height > size[1]:
         return
-    left, top, right, bottom = rectangle
-    places = [
-        (x, y)
-        for y in (top - height, top, bottom + 1, bottom + 1 - height)  # above, inside, below, inside at the foot
-        for x in (left, right + 1 - width)
-    ]
-    tags = []
-    for x, y in places:
-        x, y = min(max(x, 0), size[0] - width), min(max(y, 0), size[1] - height)
-        tags.append((x, y, x + width, y + height))
-    # The first place among those that hide the least of other tags.
-    hidden = intersection_area(np.array(tags)[:, None], np.array(taken).reshape(1, -1, 4))  # (places, tags)
-    tag = tags[hidden.sum(axis=1).argmin()]
+    _, top, _, bottom = rectangle
+    rows = (top - height, top, bottom + 1, bottom + 1 - height)  # above, inside, below, inside at the foot
+    tag, _ = _free_place(rectangle, rows, width, height, size, taken)
     taken.append(tag)
     draw.rectangle((tag[0], tag[1], tag[2] - 1, tag[3] - 1), fill=colour)
     # Black or white, whichever differs more in brightness (the weights of ITU-R BT.601).
@@ -189,13 +189,45 @@ def _draw_tag(draw, rectangle, text, colour, size, taken):
     draw.text((tag[0] + 2, tag[1] + 2), text, BLACK if brightness > 110 else WHITE, font, anchor="lt")
 
 
-@lru_cache(maxsize=16)
-def _font(size):
-    from PIL import ImageFont
+def _draw_truth_tag(draw, rectangle, text, size, taken):
+    """Write ``text`` in black on white with a border, at the foot of the box first: predictions' tags are above.
 
-    return ImageFont.load_default(size)  # the typeface that comes with Pillow, so every machine draws the same
+    Nothing is drawn for an empty text, or where the tag is larger than the picture or hid one in ``taken``.
+    """
+    text, font, width, height = _measured(text, size)
+    width, height = width + 2, height + 2  # with a border of one pixel
+    if not text or width > size[0] or height > size[1]:
+        return
+    _, top, _, bottom = rectangle
+    # Below, inside at the foot, inside, above; and a little further away, beyond a tag that is there already.
+    rows = [bottom + 1, bottom + 1 - height, top, top - height]
+    for distance in (height // 2, height + 2):
+        rows += [bottom + 1 + distance, top - height - distance]
+    tag, hidden = _free_place(rectangle, rows, width, height, size, taken)
+    if hidden:
+        return
+    taken.append(tag)
+    draw.rectangle((tag[0], tag[1], tag[2] - 1, tag[3] - 1), fill=WHITE, outline=BLACK)
+    draw.text((tag[0] + 3, tag[1] + 3), text, BLACK, font, anchor="lt")
 
 
-def _text_size(text, font):
+def _measured(text, size):
+    """The text as it can be drawn into a picture of ``size``, its font, and the width and height of its tag."""
+    text, font = text_and_font(text, max(SMALLEST_FONT, round(0.0125 * (size[0] + size[1]))))
     left, top, right, bottom = font.getbbox(text, anchor="lt")
-    return round(right - left), round(bottom - top)
+    return text, font, round(right - left) + 4, round(bottom - top) + 4
+
+
+def _free_place(rectangle, rows, width, height, size, taken):
+    """The first place ``(left, top, right, bottom)`` of those that hide the least of other tags, and how much that is.
+
+    ``rows`` are the upper edges to try, each at the left and at the right end of the box; all inside the picture.
+    """
+    left, _, right, _ = rectangle
+    tags = []
+    for y in rows:
+        for x in (left, right + 1 - width):
+            x, top = min(max(x, 0), size[0] - width), min(max(y, 0), size[1] - height)
+            tags.append((x, top, x + width, top + height))
+    hidden = intersection_area(np.array(tags)[:, None], np.array(taken).reshape(1, -1, 4)).sum(axis=1)  # (places,)
+    return tags[hidden.argmin()], hidden.min()

@@ -4,12 +4,13 @@ import numpy as np
 
 from yolov3.draw import draw_boxes, picture_grid, save_image
 from yolov3.errors_by_kind import RIGHT_IOU
+from yolov3.fonts import text_and_font
 
 ROWS, COLUMNS = 3, 4
 CELL = 300  # longest side of a picture in the grid, in pixels
 CONTEXT = 1.8  # side of what is shown, over that of the boxes in question
 SMALLEST_WINDOW = 48  # pixels of the picture: fewer, and nobody sees what it is
-FONT_SIZE, LINE_HEIGHT = 13, 18
+FONT_SIZE, LINE_HEIGHT = 11, 16  # in pixels; 300 of them hold about 50 letters
 
 
 def error_grids(folder, dataset, detections, errors, confidence):
@@ -97,12 +98,11 @@ def _on_a_square(image):
 
 def _under_lines(image, lines):
     """The picture below lines of black text on white; what does not fit is cut off."""
-    from PIL import Image, ImageDraw, ImageFont
+    from PIL import Image, ImageDraw
 
     head = Image.new("RGB", (image.shape[1], LINE_HEIGHT * len(lines)), "white")
-    draw, font = ImageDraw.Draw(head), ImageFont.load_default(FONT_SIZE)
+    draw = ImageDraw.Draw(head)
     for number, line in enumerate(lines):
-        # A file name that is no UTF-8 holds what cannot be drawn.
-        text = " ".join(line.encode(errors="backslashreplace").decode().split())
+        text, font = text_and_font(line, FONT_SIZE)
         draw.text((2, number * LINE_HEIGHT), text, "black", font)
     return np.concatenate([np.asarray(head), image])

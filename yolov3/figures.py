@@ -4,20 +4,14 @@ Every curve has its own colour, line style and marker, so the figures can be rea
 without pyplot and its global state, and need no window system.
 """
 
-import warnings
-
 from yolov3.draw import OKABE_ITO
+from yolov3.fonts import other_fonts, readable
 from yolov3.runs import write_file
 
 LINE_STYLES = ("-", "--", "-.", ":")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 # The dark ones first, and no yellow: as a thin line on white it cannot be seen.
 LINE_COLOURS = [tuple(channel / 255 for channel in OKABE_ITO[index]) for index in (6, 4, 2, 5, 0, 1)]
-# For class names in scripts that Matplotlib's own font does not know: taken where the machine has them.
-OTHER_FONTS = (
-    *("Noto Sans CJK SC", "Noto Sans CJK JP", "WenQuanYi Micro Hei", "Droid Sans Fallback"),
-    *("Microsoft YaHei", "Hiragino Sans", "Arial Unicode MS", "Noto Sans Devanagari", "Noto Sans Thai"),
-)
 
 
 def new_figure(width, height, rows=1, **options):
@@ -48,8 +42,11 @@ def plot_line(axes, x, y, index, **options):
 
 
 def plain_text(name):
-    """A class's name for Matplotlib, which takes ``$...$`` for a formula and leaves ``_...`` out of legends."""
-    return (" " if name.startswith("_") else "") + name.replace("$", r"\$")
+    """A class's name for Matplotlib, which takes ``$...$`` for a formula and leaves ``_...`` out of legends.
+
+    Characters that no font has become numbers (:func:`yolov3.fonts.readable`).
+    """
+    return (" " if name.startswith("_") else "") + readable(name).replace("$", r"\$")
 
 
 def save_figure(figure, path, tight=True):
@@ -61,18 +58,8 @@ def save_figure(figure, path, tight=True):
     from matplotlib.text import Text
 
     FigureCanvasAgg(figure)
-    if others := _other_fonts():
+    if others := other_fonts():
         for text in figure.findobj(Text):
             text.set_fontfamily(["DejaVu Sans", *others])  # the first is Matplotlib's own
     bounds = "tight" if tight else None
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph .* missing")  # an empty box stands for it
-        write_file(path, lambda file: figure.savefig(file, format="png", dpi=120, bbox_inches=bounds))
-
-
-def _other_fonts():
-    """Those of OTHER_FONTS that this machine has."""
-    from matplotlib.font_manager import fontManager
-
-    installed = {font.name for font in fontManager.ttflist}
-    return [name for name in OTHER_FONTS if name in installed]
+    write_file(path, lambda file: figure.savefig(file, format="png", dpi=120, bbox_inches=bounds))

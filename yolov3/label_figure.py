@@ -8,7 +8,9 @@ all in one corner.
 import numpy as np
 
 from yolov3.figures import LINE_COLOURS, MARKERS, plain_axes, plain_text, save_figure
+from yolov3.fonts import readable
 from yolov3.preflight import NetworkBoxes
+from yolov3.wording import count_of
 
 FEWEST_LINES = 8  # in the list of classes, so that the bars of two classes are not huge
 MOST_CLASSES = 80  # lines that can be read; of more classes the most frequent and the rarest are shown
@@ -47,7 +49,7 @@ def plot_labels(dataset, anchors, image_size, path):
     _plot_positions(figure.add_subplot(panels[1, 0]), boxes)
     _plot_counts(figure.add_subplot(panels[1, 1]), boxes)
     height, width = image_size
-    count = f"{len(boxes.cxcywh):,} boxes in {len(dataset.records):,} pictures"
+    count = f"{count_of(len(boxes.cxcywh), 'box')} in {count_of(len(dataset.records), 'picture')}"
     figure.suptitle(f"{count}, as the network sees them at {height}x{width}")
     save_figure(figure, path, tight=False)
 
@@ -74,6 +76,7 @@ def _plot_classes(axes, boxes):
     axes.set_yticks(places, texts, fontsize=size)
     axes.set_ylim(max(len(lines), FEWEST_LINES) - 0.4, -0.6)
     axes.set_xlim(0, 1.25 * max(1, *bars))  # with room for the counts
+    axes.locator_params(axis="x", integer=True)
     axes.grid(False, axis="y")
     axes.tick_params(axis="y", length=0)
     axes.set(title=f"{len(names)} class{'es' if len(names) > 1 else ''}, {absent} without a box", xlabel="boxes")
@@ -81,7 +84,7 @@ def _plot_classes(axes, boxes):
 
 def _plot_sizes(axes, boxes, anchors):
     """The cloud of box sizes, both axes logarithmic, and the anchors over it."""
-    from matplotlib.ticker import LogFormatter
+    from matplotlib.ticker import LogFormatter, LogLocator
 
     plain_axes(axes)
     axes.set(title="box sizes and anchors", xlabel="width in pixels", ylabel="height in pixels")
@@ -93,7 +96,9 @@ def _plot_sizes(axes, boxes, anchors):
         extent = np.log10(limits).reshape(-1)
         options = {"xscale": "log", "yscale": "log", "extent": extent, "gridsize": (80, 34), "mincnt": 1}
         cloud = axes.hexbin(*sizes.T, **options, cmap=_light_to_dark(), bins="log", linewidths=0.2)
-        axes.figure.colorbar(cloud, ax=axes, label="boxes", pad=0.01, fraction=0.04, format=LogFormatter())
+        cloud.set_clim(1, max(2, cloud.get_array().max()))
+        style = {"ticks": LogLocator(subs=(1, 2, 3, 5)), "format": "{x:,.0f}"}  # whole numbers: boxes are counted
+        axes.figure.colorbar(cloud, ax=axes, label="boxes", pad=0.01, fraction=0.04, **style).minorticks_off()
     for index, stride in enumerate(sorted(anchors)):
         group = np.asarray(anchors[stride], np.float64)
         label = f"stride {stride}: " + ", ".join(f"{width:.0f}x{height:.0f}" for width, height in group)
@@ -126,14 +131,14 @@ def _plot_counts(axes, boxes):
     step = 1 + counts.max() // 40
     edges = np.arange(0, max(1, counts.max()) + step + 1, step) - 0.5
     axes.hist(counts, edges, color=LINE_COLOURS[0], edgecolor="white", linewidth=0.5)
-    note = f"median {np.median(counts):.0f}, most {counts.max()}; none in {(counts == 0).sum()} pictures"
+    note = f"median {np.median(counts):.0f}, most {counts.max()}; none in {count_of((counts == 0).sum(), 'picture')}"
     axes.set(title="boxes per picture", xlabel=f"boxes ({note})", ylabel="pictures")
     axes.locator_params(integer=True)
 
 
 def _short(name):
     """A class's name in one line of at most LONGEST_NAME characters."""
-    name = " ".join(name.split())
+    name = readable(name)
     return plain_text(name if len(name) <= LONGEST_NAME else name[: LONGEST_NAME - 1] + "…")
 
 

@@ -12,7 +12,7 @@ LARGEST_SIDE = 640  # larger pictures are shrunk, or a dozen photographs would b
 
 
 def prediction_grid(path, dataset, detections):
-    """Write a grid of the first pictures of a data set with predicted and true boxes to ``path``.
+    """Write a grid of the first pictures of a data set with predicted and true boxes, all named, to ``path``.
 
     ``detections``: a :class:`yolov3.metrics.PictureDetections` per picture; those below SHOWN_CONFIDENCE are not drawn.
     """
@@ -30,6 +30,7 @@ def prediction_grid(path, dataset, detections):
                 found.scores[sure],
                 dataset.names,
                 record.boxes_xyxy * scale,
+                record.labels,
                 smallest_side=_enlarged(image),
             )
         )

@@ -5,6 +5,7 @@ import math
 import numpy as np
 
 from yolov3.figures import MARKERS, new_figure, plain_text, plot_line, save_figure
+from yolov3.voc_metrics import mean_precision
 
 LOSS_TERMS = {
     "loss": "total",
@@ -14,6 +15,8 @@ LOSS_TERMS = {
     "no_object": "no object",
     "classes": "classes",
 }
+MOST_CURVES = 10  # that can be told from one another; of more classes only the EXTREMES best and worst are named
+EXTREMES = 3
 
 
 def plot_training_curves(rows, path):
@@ -31,7 +34,7 @@ def plot_training_curves(rows, path):
         raise ValueError("there are no rows to plot")
     horizontal = "step" if "step" in rows[0] else "epoch"
     # Fixed margins: to find out what room the texts need would double the time, and this is drawn again and again.
-    space = {"height_ratios": (3, 3, 2, 1), "left": 0.13, "right": 0.96, "bottom": 0.06, "top": 0.93, "hspace": 0.28}
+    space = {"height_ratios": (3, 3, 2, 1), "left": 0.13, "right": 0.93, "bottom": 0.06, "top": 0.93, "hspace": 0.28}
     figure, (loss_axes, map_axes, matched_axes, rate_axes) = new_figure(7, 10, rows=4, sharex=True, gridspec_kw=space)
     for index, (key, label) in enumerate(LOSS_TERMS.items()):
         _plot_column(loss_axes, rows, horizontal, key, index, label)
@@ -40,13 +43,15 @@ def plot_training_curves(rows, path):
     steps, values = _column(rows, horizontal, "mAP50")
     plot_line(map_axes, steps, values, 0, marker="o")
     if values:
-        map_axes.annotate(f"{values[-1]:.3f}", (steps[-1], values[-1]), (0, 6), textcoords="offset points", ha="right")
+        style = {"textcoords": "offset points", "va": "center"}  # behind the curve's end, where no curve is
+        map_axes.annotate(f"{values[-1]:.3f}", (steps[-1], values[-1]), (6, 0), **style)
     # A little more than 0 to 1, so that markers at the ends are seen whole.
     map_axes.set(ylabel="mAP at IoU 0.5", ylim=(-0.02, 1.05))
     _plot_matched(matched_axes, rows, horizontal)
     plot_line(rate_axes, *_column(rows, horizontal, "learning_rate"), 0)
     rate_axes.set(ylabel="learning rate", xlabel="training step" if horizontal == "step" else "epoch")
     rate_axes.set_ylim(bottom=0)
+    rate_axes.locator_params(axis="x", integer=True)
     figure.align_ylabels()
     save_figure(figure, path, tight=False)
 
@@ -73,23 +78,28 @@ def _legend_above(axes, columns):
 
 
 def plot_precision_recall(result, names, path, thresholds=""):
-    """Precision against recall of every class, written to ``path`` as PNG.
+    """Precision against recall of every class, and their mean, written to ``path`` as PNG.
 
     ``result`` is a :class:`~yolov3.voc_metrics.VocResult`: ``curves[i].recall`` and ``.precision``, from the
     surest detection down, and ``class_ap[i]``, which the legend states.  ``names[i]`` is the class's name.
-    A class without objects has no curve.  ``thresholds`` says with which ones it was measured, in words, and is
+    A class without objects has no curve; of many classes only the best and worst are named.  The mean is
+    :func:`~yolov3.voc_metrics.mean_precision`.  ``thresholds`` says with which ones it was measured, in words, and is
     printed on the figure.  UserError where ``path`` cannot be written.
     """
     figure, (axes,) = new_figure(6, 5)
-    for index, (curve, ap, name) in enumerate(zip(result.curves, result.class_ap, names, strict=True)):
-        if math.isnan(ap):
-            continue
-        style = {"marker": MARKERS[index % len(MARKERS)], "label": f"{plain_text(name)}  AP {ap:.3f}"}
-        # About a dozen markers, or they hide the curve.
-        plot_line(axes, curve.recall, curve.precision, index, markevery=max(1, len(curve.recall) // 12), **style)
+    curves = [
+        (ap, f"{plain_text(name)}  AP {ap:.3f}", curve.recall, curve.precision)
+        for curve, ap, name in zip(result.curves, result.class_ap, names, strict=True)
+        if not math.isnan(ap)
+    ]
+    _plot_classes(axes, curves)
+    title = "no class has objects"
+    if curves:
+        title = f"mean of the classes' AP: {result.mean_ap:.3f}"
+        _plot_mean(axes, *mean_precision(result), f"mean  AP {result.mean_ap:.3f}")
     axes.set(xlabel="recall (part of the objects that is found)", ylabel="precision (part of the finds that is right)")
     axes.set(xlim=(0, 1.02), ylim=(0, 1.02))
-    _title(axes, f"mean of the classes' AP: {result.mean_ap:.3f}", thresholds)
+    _title(axes, title, thresholds)
     _legend_beside(axes)
     save_figure(figure, path)
 
@@ -98,29 +108,60 @@ def plot_f1(curves, names, path, thresholds=""):
     """F1 of every class against the least score of a detection, and their mean, written to ``path`` as PNG.
 
     ``curves`` is a :class:`~yolov3.voc_metrics.F1Curves`; the highest mean is marked with its score.  A class without
-    objects has no curve.  ``thresholds`` as for :func:`plot_precision_recall`.  UserError where ``path`` cannot be
-    written.
+    objects has no curve; of many classes only the best and worst are named.  ``thresholds`` as for
+    :func:`plot_precision_recall`.  UserError where ``path`` cannot be written.
     """
     figure, (axes,) = new_figure(6, 5)
-    for index, (f1, name) in enumerate(zip(curves.class_f1, names, strict=True)):
-        if np.isnan(f1).any():
-            continue
-        label = f"{plain_text(name)}  best {f1.max():.3f} at {curves.confidences[f1.argmax()]:.2f}"
-        # The markers of two curves in different places, where the curves themselves may lie on each other.
-        style = {"marker": MARKERS[index % len(MARKERS)], "markevery": (17 * index % 80, 80), "label": label}
-        plot_line(axes, curves.confidences, f1, index, **style)
-    title = "no class has objects"
-    if not np.isnan(curves.mean_f1).any():
-        confidence, f1 = curves.best()
+    classes = [
+        (f1.max(), f"{plain_text(name)}  {_best_f1(curves.confidences, f1)}", curves.confidences, f1)
+        for f1, name in zip(curves.class_f1, names, strict=True)
+        if not np.isnan(f1).any()
+    ]
+    _plot_classes(axes, classes)
+    confidence, f1 = curves.best()
+    if not classes:
+        title = "no class has objects"
+    elif f1 == 0:
+        title = "no detection is right" if curves.detections else "there are no detections"
+    else:
         title = f"best mean of the classes' F1: {f1:.3f}, at a least score of {confidence:.2f}"
-        mean = {"color": "black", "linewidth": 3, "zorder": 3, "label": f"mean  best {f1:.3f}"}  # over all others
-        axes.plot(curves.confidences, curves.mean_f1, **mean)
         axes.axvline(confidence, color="black", linewidth=1, linestyle=":")
+    if classes:
+        _plot_mean(axes, curves.confidences, curves.mean_f1, f"mean  best {f1:.3f}" if f1 else "mean  always 0")
     axes.set(xlabel="least score of a detection that is kept", ylabel="F1 (harmonic mean of precision and recall)")
     axes.set(xlim=(0, 1), ylim=(0, 1.02))
     _title(axes, title, thresholds)
     _legend_beside(axes)
     save_figure(figure, path)
+
+
+def _best_f1(confidences, f1):
+    """Where a class's F1 is highest, in words."""
+    return f"best {f1.max():.3f} at {confidences[f1.argmax()]:.2f}" if f1.any() else "always 0"
+
+
+def _plot_classes(axes, curves):
+    """One curve per class, of ``(its score, label, x, y)``, each in its own style.
+
+    Of more than MOST_CURVES only the EXTREMES best and as many worst, named best first; the others thin and grey below.
+    """
+    named, others = list(range(len(curves))), []
+    if len(curves) > MOST_CURVES:
+        order = sorted(named, key=lambda index: -curves[index][0])  # equal ones in the classes' order
+        named, others = order[:EXTREMES] + order[-EXTREMES:], order[EXTREMES:-EXTREMES]
+    for index, (_, label, x, y) in enumerate(curves[each] for each in named):
+        # About a dozen markers, or they hide the curve; each curve's in places of their own, where two coincide.
+        every = max(1, len(x) // 12)
+        marker = {"marker": MARKERS[index % len(MARKERS)], "markevery": (index * every // 5 % every, every)}
+        plot_line(axes, x, y, index, label=label, **marker)
+    for index, (_, _, x, y) in enumerate(curves[each] for each in others):
+        label = "_" if index else f"the {len(others)} other classes"  # Matplotlib leaves _ out of legends
+        axes.plot(x, y, color="0.75", linewidth=0.6, zorder=1, label=label)
+
+
+def _plot_mean(axes, x, y, label):
+    """The curve that counts, over all others."""
+    axes.plot(x, y, color="black", linewidth=3, zorder=3, label=label)
 
 
 def plot_confusion_matrix(matrix, names, path, thresholds=""):

@@ -93,11 +93,13 @@ class F1Curves:
     """F1 for every least score from 0 to 1: ``confidences (t,)``, ``class_f1 (classes, t)`` and ``mean_f1 (t,)``.
 
     ``class_f1`` is NaN for a class without objects, which the mean leaves out (NaN if there is none at all).
+    ``detections`` is how many of those classes there are at all.
     """
 
     confidences: np.ndarray
     class_f1: np.ndarray
     mean_f1: np.ndarray
+    detections: int
 
     def best(self):
         """``(least score, mean F1)`` where the mean over the classes is highest; of several the lowest score."""
@@ -121,7 +123,23 @@ def f1_curves(result, points=1001):
         kept = np.searchsorted(-curve.scores, -confidences, side="right")  # (t,): scores of at least so much
         class_f1[label] = f1[kept - 1]
     present = class_f1[result.truth_counts > 0]  # (classes with objects, t)
-    return F1Curves(confidences, class_f1, present.mean(axis=0) if len(present) else np.full(points, np.nan))
+    mean_f1 = present.mean(axis=0) if len(present) else np.full(points, np.nan)
+    detections = sum(len(result.curves[label].scores) for label in np.flatnonzero(result.truth_counts))
+    return F1Curves(confidences, class_f1, mean_f1, detections)
+
+
+def mean_precision(result, points=1001):
+    """Recalls from 0 to 1, and for each the mean over the classes of their precision: two arrays ``(points,)``.
+
+    As for the AP, a class's precision is the best at this recall or any higher one, and 0 beyond its highest: the area
+    below is about ``mean_ap``.  Classes without objects are left out; NaN if there is no other.  ``result`` is a
+    :class:`VocResult`.
+    """
+    recalls, precisions = np.linspace(0, 1, points), []
+    for label in np.flatnonzero(result.truth_counts):
+        curve = result.curves[label]
+        precisions.append(_envelope(curve.precision)[np.searchsorted(curve.recall, recalls)])
+    return recalls, np.mean(precisions, axis=0) if precisions else np.full(points, np.nan)
 
 
 def _best_truth_of_each_detection(detections, truths, plus_one):
@@ -154,11 +172,14 @@ def _is_first_of_its_kind(values):
     return first
 
 
+def _envelope(precision):
+    """The best precision at this recall or any higher one ``(n + 1,)``; a zero stands for recalls never reached."""
+    return np.append(np.maximum.accumulate(precision[::-1])[::-1], 0.0)
+
+
 def _area_under_curve(right_so_far, truth_count, method):
     """AP from ``right_so_far (n,)``, the number of right detections among the first 1, 2, ... n."""
-    precision = right_so_far / np.arange(1, len(right_so_far) + 1)
-    # The envelope: the best precision at this recall or any higher one.  A zero stands for recalls never reached.
-    envelope = np.append(np.maximum.accumulate(precision[::-1])[::-1], 0.0)  # (n + 1,)
+    envelope = _envelope(right_so_far / np.arange(1, len(right_so_far) + 1))  # (n + 1,)
     if method == "11pt":
         # In floating point, as the usual tools do it: their point "0.3" is 0.30000000000000004,
         # which 3 objects of 10 just miss.  Exact fractions would give other figures than the published ones.

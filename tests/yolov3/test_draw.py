@@ -104,6 +104,40 @@ def test_truth_is_dashed_and_prediction_is_solid():
     assert (both[149, 40:160] == class_colour(0)).all(axis=1).any()
 
 
+def test_a_truth_is_named_on_a_white_tag_below_it():
+    image, box = grey_picture(200, 200), [40, 50, 160, 150]
+    plain = draw_boxes(image, [box], [0], [0.9], ["cat", "dog"], [box])
+    named = draw_boxes(image, [box], [0], [0.9], ["cat", "dog"], [box], [1])
+    rows, columns = np.nonzero((plain != named).any(axis=2))
+    assert (rows.min(), columns.min()) == (150, 40)  # the box ends before row 150
+    assert rows.max() < 150 + 20
+    assert (named[rows.min(), columns.min() : columns.max() + 1] == 0).all()  # a black border ...
+    assert (named[rows.min() + 1, columns.min() + 1 : columns.max()] == 255).all()  # ... around white
+    assert (draw_boxes(image, [], [], names=["cat", "dog"], truth_boxes_xyxy=[box], truth_labels=[1]) == 255).any()
+
+
+def test_a_truths_tag_hides_no_prediction():
+    image, box = grey_picture(16, 60), [0, 0, 60, 16]  # with room for one tag
+    names = ["a name", "b name"]
+
+    def drawn(count, truth_labels):
+        return draw_boxes(
+            image, [box][:count], [0][:count], names=names, truth_boxes_xyxy=[box], truth_labels=truth_labels
+        )
+
+    assert (drawn(0, [1]) != drawn(0, None)).any()
+    np.testing.assert_array_equal(drawn(1, [1]), drawn(1, None))
+
+
+def test_a_truth_without_room_for_its_name_has_none():
+    image, boxes = grey_picture(10, 10), [[1, 1, 9, 9]]
+    nameless, named = (
+        draw_boxes(image, [], [], names=["a cat"], truth_boxes_xyxy=boxes, truth_labels=labels)
+        for labels in (None, [0])
+    )
+    np.testing.assert_array_equal(nameless, named)
+
+
 def test_line_width_grows_with_the_picture():
     def line_width(side):
         drawn = draw_boxes(grey_picture(side, side), [[0, side / 2, side, side]], [0], names=[""])

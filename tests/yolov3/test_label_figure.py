@@ -77,7 +77,7 @@ def test_the_panels_show_the_boxes(draw):
     assert texts_of(classes) == ["2", "1", "no box"]
     counts = panels["boxes per picture"]
     assert [bar.get_height() for bar in counts.patches] == [1, 1, 1]
-    assert counts.get_xlabel() == "boxes (median 1, most 2; none in 1 pictures)"
+    assert counts.get_xlabel() == "boxes (median 1, most 2; none in 1 picture)"
 
 
 def test_sizes_and_anchors_are_those_of_the_network_input(draw):
@@ -93,6 +93,30 @@ def test_sizes_and_anchors_are_those_of_the_network_input(draw):
     # Not by colour alone.
     assert not np.array_equal(fine.get_paths()[0].vertices, coarse.get_paths()[0].vertices)
     assert (axes.get_xscale(), axes.get_yscale()) == ("log", "log")
+
+
+@pytest.mark.parametrize(
+    ("most", "ticks"),
+    [(1, ["1", "2"]), (3, ["1", "2", "3"]), (12, ["1", "2", "3", "5", "10"])],
+)
+def test_counts_are_whole_numbers_beside_their_colours(draw, most, ticks):
+    page = draw(data(["cat"], record([(0, 0, 10, 10)] * most + [(0, 0, 90, 40)], [0] * (most + 1))))
+    (bar,) = (
+        axes
+        for axes in page["box sizes and anchors"].figure.axes
+        if axes.get_label() == "<colorbar>" and axes.get_yscale() == "log"
+    )
+    lowest, highest = bar.get_ylim()
+    assert [
+        label.get_text()
+        for minor in (False, True)
+        for place, label in zip(bar.get_yticks(minor=minor), bar.get_yticklabels(minor=minor), strict=True)
+        if 0.99 * lowest <= place <= 1.01 * highest
+    ] == ticks
+
+
+def test_one_box_in_one_picture(draw):
+    assert draw(data(["cat"], record([(0, 0, 9, 9)], [0])))["page"].startswith("1 box in 1 picture, ")
 
 
 def test_centres_lie_where_the_letterbox_puts_them(draw):

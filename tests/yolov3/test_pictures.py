@@ -15,12 +15,16 @@ from yolov3.pictures import batch_grid, prediction_grid
 class Pictures:
     """A data set of black pictures of these sizes (width, height), with one true box in the upper left quarter."""
 
-    names = ("a",)
+    names = ("a", "another one")
 
-    def __init__(self, *sizes):
+    def __init__(self, *sizes, label=0):
         self.sizes = sizes
         self.records = [
-            SimpleNamespace(width=width, boxes_xyxy=np.array([[0, 0, width / 2, height / 2]], np.float32))
+            SimpleNamespace(
+                width=width,
+                boxes_xyxy=np.array([[0, 0, width / 2, height / 2]], np.float32),
+                labels=np.array([label]),
+            )
             for width, height in sizes
         ]
 
@@ -46,9 +50,21 @@ def test_sure_boxes_and_true_ones_are_drawn(tmp_path):
     np.testing.assert_array_equal(nothing, unsure)
     gap = 6
     inside = nothing[gap : gap + 300, gap : gap + 400]
-    assert inside[:155, :205].any()  # the true box is drawn, dashed
-    assert not inside[160:, 210:].any()
+    assert inside[:155, :205].any()  # the true box is drawn, dashed, with its name below
+    assert not inside[180:].any()
+    assert not inside[:, 210:].any()
     assert (sure != unsure).any(axis=2)[gap + 160 : gap + 290, gap + 210 : gap + 390].any()
+
+
+def test_the_true_class_is_named_so_that_a_wrong_label_is_seen(tmp_path):
+    drawn = []
+    for label in (0, 1):
+        prediction_grid(tmp_path / "grid.png", Pictures((400, 300), label=label), [found((0, 0, 200, 150, 0.9))])
+        drawn.append(load_image(tmp_path / "grid.png"))
+    differs = (drawn[0] != drawn[1]).any(axis=2)
+    white = [(grid == 255).all(axis=2)[6:-6, 6:-6][155:].sum() for grid in drawn]  # below the box
+    assert differs.any()
+    assert white[1] > white[0] + 300  # the longer name
 
 
 @pytest.mark.parametrize(

@@ -82,6 +82,20 @@ def test_rows_read_from_a_csv_file(tmp_path, figures):
     assert rate_axes.get_xlabel() == "epoch"
 
 
+@pytest.mark.parametrize("values", [(0.1, 0.5, 0.9), (0.9, 0.9, 0.1), (0.5,), (0.0, 1.0)])
+def test_the_last_map_stands_inside_the_figure_clear_of_the_curve(tmp_path, figures, values):
+    rows = [{"epoch": 1 + index, "mAP50": value} for index, value in enumerate(values)]
+    plots.plot_training_curves(rows, tmp_path / "curves.png")
+    map_axes = figures[0].axes[1]
+    (text,) = map_axes.texts
+    assert text.get_text() == f"{values[-1]:.3f}"
+    extent = text.get_window_extent()
+    (line,) = map_axes.get_lines()
+    last_x = map_axes.transData.transform(line.get_xydata())[:, 0].max()
+    assert last_x + 4 <= extent.x0  # pixels: half a marker
+    assert extent.x1 < figures[0].bbox.x1
+
+
 @pytest.mark.parametrize("rows", [[{"step": 0}], [{"step": 3, "loss": float("nan")}]])
 def test_rows_with_nothing_to_draw_still_make_a_picture(tmp_path, rows):
     plots.plot_training_curves(rows, tmp_path / "curves.png")
@@ -94,30 +108,59 @@ def test_no_rows_are_refused(tmp_path):
 
 
 def example_result(class_count):
-    curve = PrecisionRecallCurve(np.array([0.9, 0.8]), np.array([1.0, 0.5]), np.array([0.5, 0.5]))
+    curve = PrecisionRecallCurve(np.array([0.9, 0.8]), np.array([1.0, 0.5]), np.array([0.5, 0.5]))  # one of two found
     nothing_found = PrecisionRecallCurve(np.zeros(0), np.zeros(0), np.zeros(0))
     absent = PrecisionRecallCurve(np.array([0.9]), np.array([0.0]), np.array([np.nan]))
     curves = (curve, nothing_found, absent, *[curve] * (class_count - 3))
     class_ap = np.array([0.5, 0.0, np.nan, *[0.5] * (class_count - 3)])
-    return VocResult(0.25, class_ap, np.ones(class_count, dtype=int), curves)
+    return VocResult(0.25, class_ap, np.where(np.isnan(class_ap), 0, 2), curves)
 
 
 def test_precision_recall_shows_every_class_with_objects(tmp_path, figures):
     plots.plot_precision_recall(example_result(3), ["cat", "dog", "cow"], tmp_path / "pr.png")
     assert picture(tmp_path / "pr.png").size
     (axes,) = figures[0].axes
-    assert curves_of(axes) == {"cat  AP 0.500": [[0.5, 1.0], [0.5, 0.5]], "dog  AP 0.000": []}
+    curves = curves_of(axes)
+    mean = dict(curves.pop("mean  AP 0.250"))
+    assert curves == {"cat  AP 0.500": [[0.5, 1.0], [0.5, 0.5]], "dog  AP 0.000": []}
+    assert [mean[0], mean[0.5], mean[0.501], mean[1]] == [0.5, 0.5, 0, 0]  # of 1 and 0 up to recall 0.5
     assert "recall" in axes.get_xlabel()
     assert "precision" in axes.get_ylabel()
     assert "0.250" in axes.get_title()
 
 
 def test_precision_recall_of_many_classes(tmp_path, figures):
-    plots.plot_precision_recall(example_result(80), [f"class {i}" for i in range(80)], tmp_path / "pr.png")
-    lines = figures[0].axes[0].get_lines()
-    looks = {(line.get_color(), line.get_linestyle(), line.get_marker()) for line in lines}
-    assert len(lines) == 79
-    assert len(looks) >= 60
+    result = example_result(80)
+    result.class_ap[[7, 70, 71]] = 0.9, 0.8, 0.1
+    plots.plot_precision_recall(result, [f"class {i}" for i in range(80)], tmp_path / "pr.png")
+    (axes,) = figures[0].axes
+    assert legend_of(axes) == [
+        *("class 7  AP 0.900", "class 70  AP 0.800", "class 0  AP 0.500"),
+        *("class 79  AP 0.500", "class 71  AP 0.100", "class 1  AP 0.000"),
+        *("the 73 other classes", "mean  AP 0.250"),
+    ]
+    *named, mean = [line for line in axes.get_lines() if line.get_color() != "0.75"]
+    assert len({(line.get_linestyle(), line.get_marker()) for line in named}) == 6  # not by colour alone
+    others = [line for line in axes.get_lines() if line.get_color() == "0.75"]
+    assert len(others) == 73
+    assert all(line.get_linewidth() < named[0].get_linewidth() < mean.get_linewidth() for line in others)
+    assert all(line.get_zorder() < named[0].get_zorder() < mean.get_zorder() for line in others)
+
+
+def test_precision_recall_of_ten_classes_names_them_all(tmp_path, figures):
+    plots.plot_precision_recall(example_result(11), [f"class {i}" for i in range(11)], tmp_path / "pr.png")
+    assert len(legend_of(figures[0].axes[0])) == 11  # one class has no objects; and the mean
+
+
+def test_precision_recall_where_no_class_has_objects(tmp_path, figures):
+    nothing = PrecisionRecallCurve(np.zeros(0), np.zeros(0), np.zeros(0))
+    result = VocResult(np.nan, np.array([np.nan]), np.zeros(1, int), (nothing,))
+    plots.plot_precision_recall(result, ["cat"], tmp_path / "pr.png")
+    assert figures[0].axes[0].get_title() == "no class has objects"
+
+
+def legend_of(axes):
+    return [text.get_text().strip() for text in axes.get_legend().get_texts()]
 
 
 def texts_of(axes):
@@ -130,13 +173,12 @@ THRESHOLDS = "right from IoU 0.5; score above 0.01"
 def test_precision_recall_says_its_thresholds(tmp_path, figures):
     plots.plot_precision_recall(example_result(3), ["__cat__", "dog", "cow"], tmp_path / "pr.png", THRESHOLDS)
     assert texts_of(figures[0].axes[0]) == [THRESHOLDS]
-    legend = [text.get_text().strip() for text in figures[0].axes[0].get_legend().get_texts()]
-    assert legend == ["__cat__  AP 0.500", "dog  AP 0.000"]
+    assert legend_of(figures[0].axes[0]) == ["__cat__  AP 0.500", "dog  AP 0.000", "mean  AP 0.250"]
 
 
 def test_f1_shows_every_class_with_objects_and_the_best_mean(tmp_path, figures):
     class_f1 = np.array([[0.5, 0.9, 0.0], [0.1, 0.3, 0.2], [np.nan] * 3])
-    curves = F1Curves(np.array([0, 0.5, 1]), class_f1, np.array([0.3, 0.6, 0.1]))
+    curves = F1Curves(np.array([0, 0.5, 1]), class_f1, np.array([0.3, 0.6, 0.1]), 9)
     plots.plot_f1(curves, ["cat", "$dog$", "cow"], tmp_path / "f1.png", THRESHOLDS)
     assert picture(tmp_path / "f1.png").size
     (axes,) = figures[0].axes
@@ -153,8 +195,27 @@ def test_f1_shows_every_class_with_objects_and_the_best_mean(tmp_path, figures):
 
 def test_f1_where_no_class_has_objects(tmp_path, figures):
     nothing = np.full((1, 3), np.nan)
-    plots.plot_f1(F1Curves(np.array([0, 0.5, 1]), nothing, nothing[0]), ["cat"], tmp_path / "f1.png")
-    assert "no class has objects" in figures[0].axes[0].get_title()
+    plots.plot_f1(F1Curves(np.array([0, 0.5, 1]), nothing, nothing[0], 0), ["cat"], tmp_path / "f1.png")
+    assert figures[0].axes[0].get_title() == "no class has objects"
+
+
+@pytest.mark.parametrize(("detections", "title"), [(0, "there are no detections"), (5, "no detection is right")])
+def test_f1_without_a_right_detection_claims_no_best_score(tmp_path, figures, detections, title):
+    zeros = np.zeros((2, 3))
+    plots.plot_f1(F1Curves(np.array([0, 0.5, 1]), zeros, zeros[0], detections), ["cat", "dog"], tmp_path / "f1.png")
+    (axes,) = figures[0].axes
+    assert axes.get_title() == title
+    assert legend_of(axes) == ["cat  always 0", "dog  always 0", "mean  always 0"]
+    assert len(axes.get_lines()) == 3  # none that marks a best score
+
+
+def test_f1_of_many_classes_names_the_best_and_worst(tmp_path, figures):
+    class_f1 = np.linspace(0.1, 0.9, 80)[:, None] * [0.5, 1, 0]
+    curves = F1Curves(np.array([0, 0.5, 1]), class_f1, class_f1.mean(axis=0), 80)
+    plots.plot_f1(curves, [f"class {i}" for i in range(80)], tmp_path / "f1.png")
+    first, *_, worst, others, mean = legend_of(figures[0].axes[0])
+    assert (first, worst) == ("class 79  best 0.900 at 0.50", "class 0  best 0.100 at 0.50")
+    assert (others, mean) == ("the 74 other classes", "mean  best 0.500")
 
 
 @pytest.mark.parametrize("class_count", [1, 2, 30])

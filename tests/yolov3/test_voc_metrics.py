@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from yolov3.metrics import PictureDetections, PictureTruth
-from yolov3.voc_metrics import f1_curves, voc_average_precision
+from yolov3.voc_metrics import f1_curves, mean_precision, voc_average_precision
 
 BOX, SHIFTED, FAR = (0, 0, 10, 10), (0, 0, 10, 20), (50, 50, 60, 60)  # IoU of the first two: 100 / 200
 
@@ -325,6 +325,7 @@ def test_f1_by_hand():
     assert np.isnan(curves.class_f1[1]).all()  # no objects
     np.testing.assert_allclose(curves.mean_f1, expected)
     assert curves.best() == (0, pytest.approx(0.8))
+    assert curves.detections == 3
 
 
 def test_f1_is_meant_over_the_classes_with_objects():
@@ -345,3 +346,30 @@ def test_f1_without_any_detection_or_object():
     nothing = PictureDetections([], [], [])
     assert (f1_curves(voc_average_precision([nothing], [truth(BOX)], 1)).mean_f1 == 0).all()
     assert np.isnan(f1_curves(voc_average_precision([nothing], [PictureTruth([], [])], 1)).mean_f1).all()
+
+
+# --------------------------------------------------------------------------------------- mean of the curves
+
+
+def test_mean_precision_by_hand():
+    # Class 0, right, wrong, right of three objects: precision 1 up to recall 1/3, 2/3 up to 2/3, then 0.
+    # Class 1: its one object is found.  Class 2 has detections but no objects, and is left out.
+    found = detections((0.9, BOX), (0.8, (80, 80, 90, 90)), (0.7, FAR))
+    other = PictureDetections([BOX, FAR], [0.9, 0.8], [1, 2])
+    truths = [truth(BOX, FAR, (200, 200, 210, 210)), PictureTruth([BOX], [1])]
+    recalls, precision = mean_precision(voc_average_precision([found, other], truths, 3), points=11)
+    np.testing.assert_allclose(recalls, np.arange(11) / 10)
+    np.testing.assert_allclose(precision, [1] * 4 + [5 / 6] * 3 + [1 / 2] * 4)
+
+
+def test_the_area_below_the_mean_precision_is_the_mean_ap(voc100):
+    found, truths, _ = voc100
+    result = voc_average_precision(found, truths, 20)
+    _, precision = mean_precision(result, points=20001)
+    assert precision[1:].mean() == pytest.approx(result.mean_ap, abs=1e-3)
+
+
+def test_mean_precision_without_any_detection_or_object():
+    nothing = PictureDetections([], [], [])
+    assert (mean_precision(voc_average_precision([nothing], [truth(BOX)], 1))[1] == 0).all()
+    assert np.isnan(mean_precision(voc_average_precision([nothing], [PictureTruth([], [])], 1))[1]).all()

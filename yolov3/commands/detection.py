@@ -7,6 +7,7 @@ from yolov3.errors import UserError
 from yolov3.progress import progress_bar
 from yolov3.runs import new_run_folder, run_folder, write_json, write_text
 from yolov3.thresholds import SHOWN_CONFIDENCE
+from yolov3.wording import count_of
 
 
 def val(options):
@@ -119,7 +120,8 @@ def detect(options):
         if results:
             bar.write(str(folder), file=sys.stdout)
         if problems:
-            raise UserError(f"{len(problems)} of {len(pictures)} pictures cannot be read, the first: {problems[0]}")
+            count = f"{len(problems)} of {count_of(len(pictures), 'picture')}"
+            raise UserError(f"{count} cannot be read, the first: {problems[0]}")
 
 
 def video(options):
