@@ -7,11 +7,12 @@ import numpy as np
 
 from yolov3.boxes import iou_wh
 from yolov3.data.augment import SMALLEST_SIDE
+from yolov3.data.split_problems import split_problems
 from yolov3.image import Letterbox
+from yolov3.wording import share_of
 
 POOR_FIT = 0.2  # IoU with the best anchor, below which a box is a poor match for any
 TINY = 2  # pixels of the network input: what is narrower or lower leaves hardly a trace in the first map of stride 2
-NAMES_SHOWN = 5
 
 
 def training_report(train_set, anchors, image_size, validation_set=None):
@@ -19,11 +20,13 @@ def training_report(train_set, anchors, image_size, validation_set=None):
 
     Boxes that no anchor fits (IoU of the shapes below POOR_FIT); objects that lose their place to another, because both
     have their centre in one cell and one best anchor (notes G2); boxes with a side below TINY pixels of the network
-    input, or too small to be a target at all; classes without a box.  Difficult and crowd boxes are no targets.
+    input, or too small to be a target at all; and what is wrong with the splits as a whole, see
+    :func:`yolov3.data.split_problems.split_problems`.  Difficult and crowd boxes are no targets.
 
     Parameters
     ----------
-    train_set, validation_set: data sets with ``names`` and ``records``; the second is asked for its classes alone
+    train_set, validation_set: data sets with ``names`` and ``records``; of the second, only the split as a whole is
+        looked at
     anchors: ``{stride: (count, 2)}`` in pixels of the network input
     image_size: (height, width) of the network input, in pixels
     """
@@ -32,10 +35,10 @@ def training_report(train_set, anchors, image_size, validation_set=None):
         _poor_fits(boxes, anchors),
         _lost_places(boxes, anchors),
         _tiny_boxes(boxes),
-        _classes_without(train_set, "train", "can never be found: label some, or take the name out"),
+        *split_problems(train_set, "train"),
     ]
     if validation_set is not None:
-        lines.append(_classes_without(validation_set, "val", "no mAP counts them: move some pictures there"))
+        lines += split_problems(validation_set, "val", train_set)
     return [line for line in lines if line]
 
 
@@ -81,7 +84,7 @@ def _poor_fits(boxes, anchors):
         return None
     worst = fit.argmin()
     return (
-        f"{_number(count, len(fit), 'box', 'boxes')} fit no anchor {boxes.at()} (IoU below {POOR_FIT}; the worst, "
+        f"{share_of(count, len(fit), 'box')} fit no anchor {boxes.at()} (IoU below {POOR_FIT}; the worst, "
         f"{fit[worst]:.2f}: {boxes.example(worst)}) and are learned badly: see yolov3 anchors, or try another --imgsz"
     )
 
@@ -96,8 +99,8 @@ def _lost_places(boxes, anchors):
     if not lost:
         return None
     return (
-        f"{_number(lost, len(objects), 'object', 'objects')} lose their place to another with the same cell and anchor "
-        f"{boxes.at()} and are not learned there: try a larger --imgsz"
+        f"{share_of(lost, len(objects), 'object')} lose their place to another with the same cell and "
+        f"anchor {boxes.at()} and are not learned there: try a larger --imgsz"
     )
 
 
@@ -108,20 +111,9 @@ def _tiny_boxes(boxes):
         return None
     left_out = f"; {dropped} of them so small that they are left out" if dropped else ""
     return (
-        f"{_number(tiny, len(sides), 'box', 'boxes')} have a side below {TINY} pixels {boxes.at()} "
+        f"{share_of(tiny, len(sides), 'box')} have a side below {TINY} pixels {boxes.at()} "
         f"(the thinnest: {boxes.example(sides.argmin())}){left_out}: try a larger --imgsz, or cut the pictures up"
     )
-
-
-def _classes_without(dataset, split, consequence):
-    labels = [record.labels[~(record.difficult | record.crowd)] for record in dataset.records]
-    present = set(np.concatenate(labels).tolist()) if labels else set()
-    absent = [name for label, name in enumerate(dataset.names) if label not in present]
-    if not absent:
-        return None
-    shown = ", ".join(absent[:NAMES_SHOWN]) + (", ..." if len(absent) > NAMES_SHOWN else "")
-    count = _number(len(absent), len(dataset.names), "class", "classes")
-    return f"{count} without a box in {split} ({shown}): {consequence}"
 
 
 def _claims(boxes_cxcywh, net_size, pictures, anchors):
@@ -137,7 +129,3 @@ def _all_anchors(anchors):
     """The anchors of all strides, fine to coarse as in the loss: sizes (count, 2) and their strides (count,)."""
     sizes = [np.asarray(anchors[stride], np.float64) for stride in sorted(anchors)]
     return np.concatenate(sizes), np.repeat(sorted(anchors), [len(each) for each in sizes])
-
-
-def _number(count, total, one, many):
-    return f"{count} of {total} {one if total == 1 else many}"

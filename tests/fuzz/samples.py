@@ -11,13 +11,16 @@ from PIL import Image, TiffImagePlugin
 
 from minidl.optim import Adam
 from minidl.serialize import save
+from tests.fuzz.memory import put
 from tests.hashing import hash_image
 from yolov3.checkpoint import Checkpoint, save_checkpoint
 from yolov3.darknet.cfg import parse_cfg
 from yolov3.darknet.network import ConfiguredNetwork
 from yolov3.darknet.weights import write_weights
+from yolov3.data.dataset import open_dataset
 from yolov3.image import EXIF_ORIENTATION
 from yolov3.model import build_model
+from yolov3.resume import fingerprint
 from yolov3.train_settings import TrainSettings
 
 WIDTH, HEIGHT = 24, 16
@@ -231,7 +234,12 @@ def checkpoint(folder):
 
 
 def run(folder):
-    """The checkpoint of a training run on :func:`voc` in a folder ``voc``, after the first step of its second epoch."""
+    """The checkpoint of a training run on :func:`voc` in a folder ``voc``, after the first step of its second epoch.
+
+    Leaves such data in ``folder``.
+    """
+    put(folder / "voc", voc())
+    records = [open_dataset(folder / "voc", split).records for split in ("train", "val")]
     model = build_model("yolov3-nano", 2, seed=1)
     optimizer = Adam(model.parameters(), 0.1)
     optimizer.step_count = 3
@@ -240,7 +248,8 @@ def run(folder):
         "data": {"data": "voc", "strict": False},
         "epoch": 1,
         "part": {"steps": 1, "sums": {"loss": 3.5}, "seconds": 1.5},
-        "pictures": 2,
+        "pictures": len(records[0]),
+        "fingerprints": [fingerprint(each) for each in records],
         "rows": [{"epoch": 1, "loss": 2.5, "mAP50": 0.1}],
         "best": 0.1,
         "loss_scale": None,

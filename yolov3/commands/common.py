@@ -3,15 +3,17 @@
 import sys
 
 from yolov3.errors import UserError
+from yolov3.wording import some_of
 
 
 def open_data(source, split, strict, names=None):
     """A data set with boxes to learn or to find; what was wrong with it goes to stderr."""
     from yolov3.data.dataset import open_dataset
+    from yolov3.data.split_problems import has_no_box
 
     dataset = open_dataset(source, split, strict, names)
-    if all((record.difficult | record.crowd).all() for record in dataset.records):
-        classes = "" if names is None else f" of the network's classes {_some(names)} (--names gives them others)"
+    if has_no_box(dataset):
+        classes = "" if names is None else f" of the network's classes {some_of(names)} (--names gives them others)"
         raise UserError(f"{source}: split {split!r} has no box{classes}: see yolov3 check-data --data {source}")
     for line in dataset.report.summary():
         say(f"{source}, {split}: {line}")
@@ -23,11 +25,6 @@ def speed(options):
     from minidl.inference import FuseSettings
 
     return FuseSettings(winograd=()) if options.low_memory else FuseSettings()
-
-
-def _some(names, most=5):
-    """The first few names as text."""
-    return ", ".join(names[:most]) + (", ..." if len(names) > most else "")
 
 
 def choose_device(options):

@@ -5,6 +5,7 @@ from contextlib import nullcontext
 from yolov3.commands.common import open_data, refuse, say
 from yolov3.errors import UserError
 from yolov3.runs import run_folder
+from yolov3.wording import count_of
 
 
 def anchors(options):
@@ -26,11 +27,12 @@ def anchors(options):
         groups, average_iou = found.groups, found.average_iou
         for stride, count in found.box_counts.items():
             kept = " (too few: the published anchors stay)" if stride in found.published else ""
-            print(f"stride {stride:2}: {count} boxes{kept}")
+            print(f"stride {stride:2}: {count_of(count, 'box')}{kept}")
     else:
         centres, average_iou = kmeans_anchors(sizes, per_scale * scales, options.update, options.seed)
         groups = assign_by_rank(centres, strides)
-    print(f"average IoU of {len(sizes)} boxes with their best anchor, at {height}x{width}: {100 * average_iou:.2f} %")
+    boxes = count_of(len(sizes), "box")
+    print(f"average IoU of {boxes} with the best anchor, at {height}x{width}: {100 * average_iou:.2f} %")
     print("\n".join(format_anchors(groups)))
 
 
@@ -44,11 +46,14 @@ def check_data(options):
         refuse(options, ["imgsz"], "--imgsz is for --pictures")
     image_size = check_image_size(options.imgsz or (416, 416))
     with run_folder(options.project, options.name) if options.pictures else nullcontext() as folder:
+        train_set = None
         # Training needs the first two, so that one of them is missing is worth an error.
         for split in [options.split] if options.split else dict.fromkeys(["train", "val", *splits_of(options.data)]):
             print(f"--- {options.data}, {split}")
             dataset = open_dataset(options.data, split, options.strict)
-            print(audit(dataset))
+            print(audit(dataset, split, train_set))
+            if split == "train":
+                train_set = dataset
             if folder:
                 _show_labels(dataset, image_size, folder, split)
     if folder:

@@ -6,18 +6,20 @@ import numpy as np
 
 from yolov3.boxes import box_area
 from yolov3.data.report import KINDS
+from yolov3.data.split_problems import split_problems
 
 SMALL_AREA, LARGE_AREA = 32**2, 96**2  # COCO's bounds, in square pixels of the picture
 MESSAGES_PER_KIND = 20
 PICTURE_SIZES = 5
 
 
-def audit(dataset):
-    """Describe a data set in lines of text.
+def audit(dataset, split="train", train_set=None):
+    """Describe one split of a data set in lines of text.
 
     Counts of pictures and boxes; per class the boxes, the pictures with at least one, and the boxes by area (small
     below 32x32, medium below 96x96, large from there, in pixels of the picture, as COCO does); the shortest, median and
-    longest width and height; boxes per picture; the commonest picture sizes; and every kind of problem with names.
+    longest width and height; boxes per picture; the commonest picture sizes; every kind of problem with names; and
+    what is wrong with the split as a whole, for one that is not ``train_set``, the training part, compared with that.
     """
     records = dataset.records
     # The empty array first: concatenate needs one, and a data set may have no boxes at all.
@@ -36,7 +38,7 @@ def audit(dataset):
         "",
         *_picture_sizes(records),
         "",
-        *_problems(dataset.report),
+        *_problems(dataset.report, split_problems(dataset, split, train_set)),
     ]
     return "\n".join(lines)
 
@@ -78,17 +80,17 @@ def _picture_sizes(records):
     return lines
 
 
-def _problems(report):
+def _problems(report, of_the_split):
     lines = [f"note: {note}" for note in report.remarks()]
     rounded = report.boxes_rounded
     if rounded:
         lines.append(f"note: {rounded} box{'es' if rounded > 1 else ''} clipped at the border by less than a pixel")
     counts = report.counts()
-    lines.append("problems" if counts else "problems: none")
+    lines.append("problems" if counts or of_the_split else "problems: none")
     for kind, count in counts.items():
         handled, one, many = KINDS[kind]
         lines.append(f"  {handled} {count} {one if count == 1 else many}")
         lines += [f"    {problem.message}" for problem in report.problems[kind][:MESSAGES_PER_KIND]]
         if count > MESSAGES_PER_KIND:
             lines.append(f"    ... and {count - MESSAGES_PER_KIND} more")
-    return lines
+    return lines + [f"  {line}" for line in of_the_split]

@@ -14,10 +14,12 @@ from yolov3.errors import UserError
 JSON_LIMIT = 2_000_000_000  # bytes; instances_train2017.json has 470 million
 
 
-def read_coco(json_file, names, report):
+def read_coco(json_file, names, report, others=()):
     """Read a COCO file: ``(names, list of LabelledPicture)``.
 
-    ``names=None`` takes the categories sorted by id, so that the ids, which have gaps, become labels 0, 1, ...
+    ``names=None`` takes the categories sorted by id, so that the ids, which have gaps, become labels 0, 1, ...; one
+    that is only the parent of the others (:func:`unused_parent`) is no class, unless it is one in ``others``, files
+    of the same data set, whose splits must have the same classes.
     A ``bbox`` is ``[left, top, width, height]`` in pixels; an entry without one gets the box around its
     ``segmentation``.  ``iscrowd`` becomes the crowd flag, ``ignore`` (which COCO's versions of Pascal VOC use) the
     difficult flag, and ``area`` stays the object's.  Pictures are looked for by ``file_name`` in the folders of
@@ -25,7 +27,12 @@ def read_coco(json_file, names, report):
     reported and left out.
     """
     content = load_json(json_file)
-    category_names = read_categories(content["categories"], json_file)
+    category_names, parent = read_categories(content, json_file)
+    if parent and is_class_in(others, parent, category_names):
+        category_names = dict(sorted([*category_names.items(), parent]))
+    elif parent and names is None:
+        category = f"category {short_repr(parent[0])} ({short_repr(parent[1])})"
+        report.notes.append(f"{json_file}: {category} only groups the others and has no box: it is no class")
     images = read_images(content["images"], json_file, report)
     objects = {image_id: [] for image_id in images}
     for number, annotation in enumerate(content["annotations"], 1):
@@ -41,6 +48,7 @@ def read_coco(json_file, names, report):
         else:
             objects[image_id].append(labelled_object)
             report.boxes_from_outlines += not annotation.get("bbox")
+            report.outlines_beside_boxes += bool(annotation.get("bbox") and annotation.get("segmentation"))
 
     folders = picture_folders(json_file)
     labelled_pictures = []
@@ -120,25 +128,65 @@ def is_whole(value):
     return isinstance(value, int) and not isinstance(value, bool)
 
 
-def read_categories(categories, json_file):
-    """``{category id: name}`` sorted by id.  Raises ``UserError`` where ids or names are missing or repeated."""
-    names, known = {}, set()
+def read_categories(content, json_file):
+    """``({category id: name} sorted by id, parent)`` of a file's ``content``.
+
+    ``parent`` is the ``(id, name)`` of what :func:`unused_parent` finds, None if nothing; it may have the name of a
+    class.  Raises ``UserError`` where ids or names are missing or repeated.
+    """
+    categories = content["categories"]
     for number, category in enumerate(categories, 1):
-        place = f"{json_file} category {number}"
         if (
             not isinstance(category, dict)
             or not is_whole(category.get("id"))
             or not isinstance(category.get("name"), str)
             or not category["name"].strip()
         ):
-            raise UserError(f"{place}: needs a whole number 'id' and a text 'name'")
-        if category["id"] in names or category["name"] in known:
-            raise UserError(
-                f"{place}: id {category['id']} or name {category['name']!r} is there twice; make them differ"
-            )
-        names[category["id"]] = category["name"]
-        known.add(category["name"])
-    return dict(sorted(names.items()))
+            raise UserError(f"{json_file} category {number}: needs a whole number 'id' and a text 'name'")
+    parent = unused_parent(content)
+    ids, names = set(), {}
+    for number, category in enumerate(categories, 1):
+        category_id, name = category["id"], category["name"]
+        if category_id in ids or (category is not parent and name in names):
+            repeated = f"id {category_id} or name {name!r}"
+            raise UserError(f"{json_file} category {number}: {repeated} is there twice; make them differ")
+        ids.add(category_id)
+        if category is not parent:
+            names[name] = category_id
+    by_id = sorted((number, name) for name, number in names.items())
+    return dict(by_id), parent and (parent["id"], parent["name"])
+
+
+def unused_parent(content):
+    """The category that only groups the others, as Roboflow's exports have one; None if there is none.
+
+    It has no ``supercategory`` or one called ``none``, all others have its name for theirs, and no annotation uses it.
+    """
+    categories = content["categories"]
+    roots = [category for category in categories if category.get("supercategory") in (None, "", "none")]
+    if len(roots) != 1 or len(categories) == 1:
+        return None
+    [root] = roots
+    used = (entry.get("category_id") for entry in content["annotations"] if isinstance(entry, dict))
+    is_parent = all(category is root or category["supercategory"] == root["name"] for category in categories)
+    return root if is_parent and not any(is_whole(number) and number == root["id"] for number in used) else None
+
+
+def is_class_in(others, parent, category_names):
+    """Whether a file's unused ``parent``, ``(id, name)``, is a class in one of the ``others``.
+
+    Not if its name is that of another category.  A file that cannot be read is reported by its own split.
+    """
+    if parent[1] in category_names.values():
+        return False
+    for json_file in others:
+        try:
+            other_names, _ = read_categories(load_json(json_file), json_file)
+        except UserError:
+            continue
+        if parent[1] in other_names.values():
+            return True
+    return False
 
 
 def read_images(images, json_file, report):

@@ -29,7 +29,10 @@ def coco_ids(dataset):
     if len(sources) != 1 or (source := Path(*sources)).suffix.lower() != ".json":
         return list(range(1, len(dataset) + 1)), {label: label + 1 for label in range(len(dataset.names))}
     content = load_json(source)
-    categories = {name: number for number, name in read_categories(content["categories"], source).items()}
+    category_names, parent = read_categories(content, source)
+    categories = {name: number for number, name in category_names.items()}
+    if parent:  # a class after all where another split uses it
+        categories.setdefault(parent[1], parent[0])
     folders, ids = picture_folders(source), {}
     for image in content["images"]:
         for folder in folders if _is_image(image) else ():

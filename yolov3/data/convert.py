@@ -111,6 +111,11 @@ def losses(datasets, names, target):
     if areas and "areas" not in HOLDS[target]:
         what = "1 area of an outline is" if areas == 1 else f"{areas} areas of outlines are"
         lost.append(f"{what} lost: the format has only boxes")
+    outlines = sum(dataset.report.outlines_beside_boxes for dataset in datasets.values())
+    if outlines:
+        one, many = "1 outline (polygon or mask)", f"{outlines} outlines (polygons or masks)"
+        what = f"{one} of an object with a box is" if outlines == 1 else f"{many} of objects with a box are"
+        lost.append(f"{what} lost: only boxes are converted")
     if target == "voc" and names != sorted(used):
         lost.append("the order of the classes, and those without a box, are lost: the format has no list of classes")
     turned = sum(is_turned(record.picture) for record in records) if target == "darknet" else 0

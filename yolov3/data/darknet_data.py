@@ -37,7 +37,8 @@ def read_darknet(data_file, split, names, report):
     places = [folder / options[key] for folder in bases(data_file)]
     place = next((path for path in places if is_file(path)), None)
     if place is None:
-        raise UserError(f"{data_file}: {key} = {options[key]} does not exist; looked for {places[0]}")
+        tried = ", ".join(dict.fromkeys(map(str, places)))
+        raise UserError(f"{data_file}: {key} = {options[key]} does not exist; looked for {tried}")
     pictures = listed_pictures(place, (place.parent, *bases(data_file)), report)
     return names or own_names, read_labels(pictures, own_names, report, (data_file, split))
 

@@ -133,4 +133,4 @@ def _read_coco_file(json_file, split, names, report):
 
 
 def _read_coco_folder(annotations, split, names, report):
-    return read_coco(find_annotation_file(annotations, split), names, report)
+    return read_coco(find_annotation_file(annotations, split), names, report, sorted(annotations.glob("*.json")))

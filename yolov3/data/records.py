@@ -13,6 +13,7 @@ import numpy as np
 from yolov3.boxes import box_area, clip_boxes, iou_xyxy
 from yolov3.data.files import picture_sizes
 from yolov3.errors import UserError
+from yolov3.wording import some_of
 
 MINIMUM_SIDE = 1e-3
 """Pixels; a box thinner than this has no area: at 16,384 pixels float32 can no longer tell its two sides apart."""
@@ -75,7 +76,8 @@ class LabelledObject:
 class LabelledPicture:
     """One picture as its label file describes it, before any check.
 
-    With ``relative`` the boxes are fractions of the picture's size, otherwise pixels.
+    With ``relative`` the boxes are fractions of the picture's size, otherwise pixels.  ``is_assumed``: its label file
+    does not exist, and so it counts as background.
     """
 
     picture: Path
@@ -83,6 +85,7 @@ class LabelledPicture:
     objects: list[LabelledObject] = field(default_factory=list)
     stated_size: tuple[int, int] | None = None
     relative: bool = False
+    is_assumed: bool = False
 
 
 def build_records(labelled_pictures, names, report):
@@ -92,7 +95,7 @@ def build_records(labelled_pictures, names, report):
     :func:`check_boxes`.  ``names`` are the class names in the order of the labels.
     """
     labels_of = {name: label for label, name in enumerate(names)}
-    records = []
+    records, picture_of = [], {}
     # Closed at once when a strict report raises: otherwise its threads would first decode what is left.
     with closing(picture_sizes([labelled.picture for labelled in labelled_pictures])) as sizes:
         for labelled, size in zip(labelled_pictures, sizes, strict=True):
@@ -104,12 +107,25 @@ def build_records(labelled_pictures, names, report):
                 report.add("broken annotation", labelled.annotation, detail)
             else:
                 records.append(make_record(labelled, size, labels_of, report))
+                if labelled.relative:  # from a text file, which should be one picture's
+                    report_shared_file(labelled, picture_of, report)
     return records
+
+
+def report_shared_file(labelled, picture_of, report):
+    """Report a label file that is that of an earlier picture, too; ``picture_of`` is ``{label file: picture}``."""
+    first = picture_of.setdefault(labelled.annotation, labelled.picture)
+    if first != labelled.picture:
+        detail = f"counts for both {first} and {labelled.picture}; rename or remove one of these"
+        report.add("shared label file", labelled.annotation, detail)
 
 
 def make_record(labelled, size, labels_of, report):
     """The :class:`Record` of one picture of ``size = (width, height)``; its problems go to the report."""
     width, height = size
+    if labelled.is_assumed:  # said of usable pictures only
+        detail = f"does not exist, so {labelled.picture.name} counts as background; make an empty file if that is right"
+        report.add("assumed background", labelled.annotation, detail)
     if labelled.stated_size not in (None, size):
         stated = "{}x{}".format(*labelled.stated_size)
         detail = f"states a picture of {stated} pixels (width x height) but {labelled.picture.name} has"
@@ -178,7 +194,7 @@ def is_known(labelled_object, annotation, labels_of, report):
     if labelled_object.class_name in labels_of:
         return True
     names = list(labels_of)
-    known = ", ".join(names[:10]) + (", ..." if len(names) > 10 else "")
+    known = some_of(names, 10)
     detail = f"class {labelled_object.class_name!r} is not among the {len(names)} known ones ({known}); correct it"
     report.add("unknown class", annotation, detail, labelled_object.where)
     return False

@@ -27,6 +27,7 @@ KINDS = {
     "wrong picture size": Kind("kept", "picture of another size than stated", "pictures of another size than stated"),
     "missing annotation": Kind("skipped", "picture without annotation file", "pictures without annotation files"),
     "assumed background": Kind("kept as background", "picture without label file", "pictures without label files"),
+    "shared label file": Kind("kept", "picture with another's label file", "pictures with others' label files"),
     "broken annotation": Kind("skipped", "broken annotation", "broken annotations"),
 }
 """Everything that ``strict`` turns into an error."""
@@ -47,7 +48,8 @@ class Report:
 
     ``problems[kind]`` lists the :class:`Problem` s of one of the ``KINDS`` in the order they were met,
     ``boxes_rounded`` counts the boxes clipped by less than a pixel and ``boxes_from_outlines`` those put around a
-    polygon or mask, which is nothing to mend, and ``notes`` are remarks about the data set as a whole.
+    polygon or mask, which is nothing to mend, ``outlines_beside_boxes`` the outlines of objects that state their box,
+    too, which are not read, and ``notes`` are remarks about the data set as a whole.
     With ``strict=True`` the first problem raises :class:`~yolov3.errors.UserError` instead.
     """
 
@@ -56,6 +58,7 @@ class Report:
         self.problems = {kind: [] for kind in KINDS}
         self.boxes_rounded = 0
         self.boxes_from_outlines = 0
+        self.outlines_beside_boxes = 0
         self.notes = []
 
     def add(self, kind, file, detail, where=""):
@@ -76,8 +79,11 @@ class Report:
         return {kind: len(found) for kind, found in self.problems.items() if found}
 
     def first_message(self):
-        """The first problem's sentence, the gravest kinds first; None if there is no problem."""
-        gravest = ("broken annotation", "missing annotation", "missing picture", "broken picture")
+        """The first problem's sentence, the gravest kinds first; None if there is no problem.
+
+        A picture that is not there or broken explains more than a label of it does.
+        """
+        gravest = ("missing picture", "broken picture", "missing annotation", "broken annotation")
         for kind in (*gravest, *KINDS):
             if self.problems[kind]:
                 return self.problems[kind][0].message

@@ -39,7 +39,8 @@ def read_roboflow(folder, split, names, report):
         raise UserError(f"{folder}: has no split {split!r}; it has {', '.join(folders)}")
     place = folders[split]
     if (place / COCO_FILE).is_file():
-        return read_coco(place / COCO_FILE, names, report)
+        others = [other / COCO_FILE for other in folders.values() if other != place]
+        return read_coco(place / COCO_FILE, names, report, others)
     if (place / NAMES_FILE).is_file():
         own_names = read_names(place / NAMES_FILE)
         return names or own_names, read_labels(pictures_in(place), own_names, report, (place, split))

@@ -10,6 +10,7 @@ from xml.etree import ElementTree
 from yolov3.data.files import is_file, pictures_in, read_bytes, read_text
 from yolov3.data.records import LabelledObject, LabelledPicture
 from yolov3.errors import UserError
+from yolov3.wording import some_of
 
 XML_LIMIT = 10_000_000  # bytes
 LIST_LIMIT = 100_000_000  # bytes
@@ -80,13 +81,20 @@ def stems_of_split(folder, split, picture_stems, report):
         return sorted(known)
     chosen = list_of_split(lists, split)
     if chosen is None:
-        present = ", ".join(sorted(lists)[:10]) + (", ..." if len(lists) > 10 else "")
+        present = some_of(sorted(lists), 10)
         raise UserError(f"{folder / 'ImageSets' / 'Main'} has no {split}.txt; its lists are {present}")
-    lines = [line.strip() for line in read_text(lists[chosen], LIST_LIMIT).splitlines()]
-    # VOC's lists for one class carry a second column: 1 it is there, -1 it is not, 0 only difficult ones.
-    # Where "cell 1" is a file, though, the number is part of its name.
-    stems = [line if line in known else re.sub(r"\s+(-1|0|1)$", "", line) for line in lines]
+    stems = [stem_in(line, known) for line in read_text(lists[chosen], LIST_LIMIT).splitlines()]
     return list(dict.fromkeys(stem for stem in stems if stem))
+
+
+def stem_in(line, known):
+    """The file stem that a line of a list names, "" if none.
+
+    VOC's lists for one class carry a second column: 1 it is there, -1 it is not, 0 only difficult ones.  Where "cell 1"
+    is a file, though, the number is part of its name, as a no-break space at the end may be.
+    """
+    stem = line.strip()
+    return next((name for name in (line, stem) if name in known), re.sub(r"\s+(-1|0|1)$", "", stem))
 
 
 def split_lists(folder):

@@ -7,7 +7,9 @@ segmentation have ``class x1 y1 x2 y2 x3 y3 ...``, the corners of the object's o
 
 import os
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
+from reprlib import repr as short_repr  # as repr, but of deep and long values only the beginning
 
 import numpy as np
 
@@ -18,6 +20,7 @@ from yolov3.data.outlines import POLYGON_NUMBERS, box_around
 from yolov3.data.records import LabelledObject, LabelledPicture
 from yolov3.errors import UserError
 
+SPLITS = ("train", "val", "test")
 YAML_LIMIT = 1_000_000  # bytes
 LABEL_LIMIT = 1_000_000  # bytes: some 25,000 boxes
 LIST_LIMIT = 100_000_000  # bytes
@@ -40,9 +43,8 @@ def read_yolo(yaml_file, split, names, report):
         if len(places) > 1:
             raise UserError(f"{yaml_file}: {split!r} lists several entries, but a COCO .json must stand alone")
         own_names = class_names(config, yaml_file) if "names" in config else None
-        return read_coco(places[0], names or own_names, report)
+        return read_coco(places[0], names or own_names, report, coco_files(config, base, yaml_file))
     own_names = class_names(config, yaml_file)
-
     listed = [picture for place in places for picture in pictures_of_entry(place, (place.parent, base), report)]
     return names or own_names, read_labels(listed, own_names, report, (yaml_file, split), key_points(config))
 
@@ -59,9 +61,7 @@ def read_labels(pictures, names, report, source_and_split, key_point_numbers=0):
         annotation = label_file(picture)
         if not is_file(annotation):
             missing.append(annotation)
-            detail = f"does not exist, so {picture.name} counts as background; make an empty file if that is right"
-            report.add("assumed background", annotation, detail)
-            labelled_pictures.append(LabelledPicture(picture, annotation))
+            labelled_pictures.append(LabelledPicture(picture, annotation, is_assumed=True))
             continue
         objects = read_label_file(annotation, names, report, key_point_numbers)
         if objects is not None:
@@ -77,7 +77,7 @@ def read_labels(pictures, names, report, source_and_split, key_point_numbers=0):
 def yolo_splits(yaml_file):
     """Which of train, val and test a ``data.yaml`` names."""
     config = load_yaml(yaml_file)
-    return [split for split in ("train", "val", "test") if entry_of(config, split)]
+    return [split for split in SPLITS if entry_of(config, split)]
 
 
 def load_yaml(yaml_file):
@@ -118,12 +118,14 @@ def safe_yaml(content):
 
 
 def class_names(config, yaml_file):
-    """The ``names`` of the yaml, as a list; both ``[a, b]`` and ``{0: a, 1: b}`` are understood."""
+    """The ``names`` of the yaml, as a list; ``[a, b]``, ``{0: a, 1: b}`` and ``{'0': a, '1': b}`` are understood."""
     names = config.get("names")
     if isinstance(names, dict):
-        if set(names) != set(range(len(names))):
-            raise UserError(f"{yaml_file}: the keys of 'names' must be 0, 1, ... {len(names) - 1} without a gap")
-        names = [names[i] for i in range(len(names))]
+        by_number = {_as_number(key): name for key, name in names.items()}
+        if set(by_number) != set(range(len(names))):
+            wanted = "0" if len(names) == 1 else f"the whole numbers from 0 to {len(names) - 1}"
+            raise UserError(f"{yaml_file}: the keys of 'names' must be {wanted}, not {short_repr(list(names))}")
+        names = [by_number[i] for i in range(len(names))]
     if not isinstance(names, list) or not names:
         raise UserError(f"{yaml_file}: needs 'names', a list of class names or a mapping from 0, 1, ... to them")
     for i, name in enumerate(names):
@@ -136,6 +138,12 @@ def class_names(config, yaml_file):
     if count != len(names):
         raise UserError(f"{yaml_file}: nc is {count!r} but 'names' has {len(names)} names; correct one of them")
     return names
+
+
+def _as_number(key):
+    """A key of ``names`` that is the text of a whole number as that number, any other as it is."""
+    is_number = isinstance(key, str) and key.isascii() and key.isdecimal() and len(key) <= LONGEST_NUMBER
+    return int(key) if is_number else key
 
 
 def key_points(config):
@@ -180,7 +188,19 @@ def locate(entry, base, yaml_file):
     for place in places:
         if os.path.exists(place):
             return place
-    raise UserError(f"{yaml_file}: {entry!r} does not exist; looked for {os.path.normpath(places[0])}")
+    tried = ", ".join(dict.fromkeys(os.path.normpath(place) for place in places))
+    raise UserError(f"{yaml_file}: {entry!r} does not exist; looked for {tried}")
+
+
+def coco_files(config, base, yaml_file):
+    """The COCO files among the splits of a ``data.yaml``, as far as they are there."""
+    files = []
+    for split in SPLITS:
+        entry = entry_of(config, split)
+        if isinstance(entry, str) and entry.lower().endswith(".json"):
+            with suppress(UserError):  # said where that split is read
+                files.append(locate(entry, base, yaml_file))
+    return files
 
 
 def pictures_of_entry(place, bases, report):

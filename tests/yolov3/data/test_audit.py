@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from yolov3.data.audit import audit
 from yolov3.data.dataset import Dataset, open_dataset
@@ -51,7 +52,8 @@ def test_the_table(dataset):
         "  200x100: 2",
         "  64x48: 1",
         "",
-        "problems: none",
+        "problems",
+        "  1 of 3 classes without a box in train (dodo): can never be found: label some, or take the name out",
     ]
 
 
@@ -70,12 +72,65 @@ def test_problems_are_listed_with_their_sentences(dataset):
         "  skipped 23 zero-area boxes",
     ]
     assert problems[4] == "    x/a.txt line 1: has no area"
-    assert problems[23:] == [
+    assert problems[23:27] == [
         "    x/a.txt line 20: has no area",
         "    ... and 3 more",
         "  skipped 1 missing picture",
         "    x/b.xml: its picture is gone",
     ]
+
+
+def test_a_split_without_a_box_that_counts():
+    problem = "nothing can be learned or measured with it, so label some objects"
+    lines = audit(Dataset(["cat", "dog"], [record("a", (9, 9), [], [])], Report())).splitlines()
+    assert lines[-2:] == ["problems", f"  no box in train: {problem}"]
+    marked = record("a", (9, 9), [(1, 1, 5, 5), (2, 2, 6, 6)], [0, 1], crowd=2)
+    lines = audit(Dataset(["cat", "dog"], [marked], Report()), "val").splitlines()
+    assert lines[-2:] == ["problems", f"  no box in val but difficult and crowd ones: {problem}"]
+
+
+def test_pictures_of_the_training_part_are_found_by_their_files(tmp_path):
+    """Whatever their names: a link leads to the very picture, and a file of the same name is another."""
+    for folder in ("train", "val"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "a.jpg").touch()
+        (tmp_path / folder / f"{folder}.jpg").touch()
+    (tmp_path / "val" / "link.jpg").symlink_to(tmp_path / "train" / "a.jpg")
+
+    def dataset(*files):
+        records = [record(tmp_path / file, (9, 9), [(1, 1, 5, 5)], [0]) for file in files]
+        return Dataset(["cat"], records, Report())
+
+    train_set = dataset("train/a", "train/train")
+    advice = "its mAP is too high where they were learned by heart: take them out of one of the two"
+    for files, said in (
+        (["val/a", "val/val"], "problems: none"),
+        (["val/a", "val/link"], f"  1 of 2 pictures of val in train, too (link.jpg): {advice}"),
+        (["val/../train/a"], f"  1 of 1 picture of val in train, too (a.jpg): {advice}"),
+        (["train/a"] * 6, f"  6 of 6 pictures of val in train, too ({'a.jpg, ' * 5}...): {advice}"),
+    ):
+        assert audit(dataset(*files), "val", train_set).splitlines()[-1] == said
+    assert audit(train_set).splitlines()[-1] == "problems: none"
+
+
+def test_a_split_with_other_classes():
+    train_set, other = (Dataset([name], [record("a", (9, 9), [(1, 1, 5, 5)], [0])], Report()) for name in ("cat", "dog"))
+    lines = audit(other, "val", train_set).splitlines()
+    assert lines[-2] == "  val has the classes dog, train has cat: give both the same, in one order"
+
+
+def test_check_data_compares_the_splits_with_the_training_part(succeeds, tmp_path):
+    for folder in ("images", "labels"):
+        (tmp_path / folder).mkdir()
+    for name in ("a", "b"):
+        Image.new("RGB", (40, 20)).save(tmp_path / "images" / f"{name}.png")
+        (tmp_path / "labels" / f"{name}.txt").write_text("0 .5 .5 .5 .5\n")
+    for split, names in {"train": "a", "val": "b", "test": "ab"}.items():
+        (tmp_path / f"{split}.txt").write_text("".join(f"images/{name}.png\n" for name in names))
+    (tmp_path / "data.yaml").write_text("train: train.txt\nval: val.txt\ntest: test.txt\nnames: [cat]\n")
+    lines = succeeds("check-data", "--data", tmp_path).lines
+    assert [line for line in lines if line.startswith("problems: none")] == ["problems: none"] * 2
+    assert lines[-1].startswith("  1 of 2 pictures of test in train, too (a.png): its mAP")
 
 
 def test_many_picture_sizes_are_cut_short():

@@ -177,6 +177,70 @@ def test_a_data_yaml_may_point_to_coco_files(save, tmp_path):
         open_dataset(yaml)
 
 
+PARENT = {"id": 0, "name": "cells", "supercategory": "none"}
+CHILDREN = [{"id": 1, "name": "red", "supercategory": "cells"}, {"id": 2, "name": "white", "supercategory": "cells"}]
+USES_PARENT, USES_CHILD = annotation([1, 2, 10, 5], 0), annotation([1, 2, 10, 5], 2)
+
+
+@pytest.mark.parametrize(
+    ("categories", "number"), [([PARENT, *CHILDREN], 0), ([*CHILDREN, {"id": 9, "name": "cells"}], 9)]
+)
+def test_a_category_that_is_only_the_parent_of_the_others_is_no_class(save, tmp_path, categories, number):
+    for split in ("train", "val"):
+        save(coco([USES_CHILD], categories=categories), f"annotations/{split}.json", "images/a.png")
+    for split in ("train", "val"):
+        dataset = open_dataset(tmp_path, split, strict=True)
+        assert dataset.names == ["red", "white"]
+        assert dataset.records[0].labels.tolist() == [1]
+        [note] = dataset.report.summary()
+        assert f"{split}.json: category {number} ('cells') only groups the others" in note
+
+
+def test_a_parent_may_have_the_name_of_its_only_child(save):
+    pair = [{"id": number, "name": "pothole", "supercategory": name} for number, name in enumerate(["none", "pothole"])]
+    for categories in (pair, pair[::-1]):
+        path = save(coco([annotation([1, 2, 10, 5], 1)], categories=categories))
+        assert open_dataset(path).names == ["pothole"]
+        assert len(open_dataset(path, names=["pothole"]).report.summary()) == 1  # every split is the whole file
+        with pytest.raises(UserError, match=r"category 2: id . or name 'pothole' is there twice"):
+            open_dataset(save(coco([annotation([1, 2, 10, 5], 0)], categories=categories)))
+
+
+@pytest.mark.parametrize(
+    "categories",
+    [
+        [PARENT],  # of nothing
+        [PARENT, *CHILDREN, {"id": 3, "name": "dust", "supercategory": "none"}],
+        [PARENT, *CHILDREN, {"id": 3, "name": "dust", "supercategory": "red"}],
+        [PARENT | {"supercategory": "matter"}, *CHILDREN],
+        [{"id": 1, "name": "none", "supercategory": "none"}, {"id": 2, "name": "a", "supercategory": "none"}],
+    ],
+)
+def test_any_other_category_is_a_class_even_without_an_example(save, categories):
+    dataset = open_dataset(save(coco([], categories=categories)))
+    assert len(dataset.names) == len(categories)
+    assert len(dataset.report.summary()) == 1
+
+
+def test_a_parent_that_any_split_uses_is_a_class_in_all_of_them(save, tmp_path):
+    """However the data set is laid out: otherwise the splits would have different classes."""
+    categories = [PARENT, *CHILDREN]
+    layouts = {"roboflow": "{}/_annotations.coco.json", "coco": "annotations/{}.json", "yaml": "{}.json"}
+    for layout, name in layouts.items():
+        for split, used in (("train", USES_PARENT), ("val", USES_CHILD)):
+            pictures = split if layout == "roboflow" else "images"
+            content = coco([used], categories=categories)
+            save(content, f"{layout}/{name.format(split)}", f"{layout}/{pictures}/a.png")
+    (tmp_path / "yaml" / "data.yaml").write_text("train: train.json\nval: val.json\ntest: gone.json\n")
+    for layout in layouts:
+        for split in ("train", "val"):
+            dataset = open_dataset(tmp_path / layout, split, strict=True)
+            assert dataset.names == ["cells", "red", "white"]
+            assert dataset.report.summary() == []
+    (tmp_path / "coco" / "annotations" / "train.json").write_text("{")  # its own split says so
+    assert open_dataset(tmp_path / "coco", "val").names == ["red", "white"]
+
+
 IMAGE = {"id": 7, "file_name": "a.png", "width": 40, "height": 20}
 
 

@@ -142,6 +142,21 @@ def test_a_coco_data_set_keeps_the_ids_of_its_file(tmp_path):
     assert [row["image_id"] for row in rows[::2]] == [30, 7, 900, 12]
 
 
+def test_the_parent_of_all_categories_has_an_id_only_where_it_is_a_class(tmp_path):
+    file = write_coco(tmp_path)
+    content = json.loads(file.read_text())
+    for category in content["categories"]:
+        category["supercategory"] = "zebra"
+    content["categories"].append({"id": 91, "name": "zebra"})
+    file.write_text(json.dumps(content))
+    assert coco_ids(open_dataset(file))[1] == {0: 5, 1: 90}
+    content["categories"][0]["supercategory"] = content["categories"][1]["supercategory"] = "thing"
+    content["categories"][2]["name"] = "thing"
+    file.write_text(json.dumps(content))
+    assert coco_ids(open_dataset(file))[1] == {0: 5, 1: 90}
+    assert coco_ids(open_dataset(file, names=["apple", "zebra", "thing"]))[1] == {0: 5, 1: 90, 2: 91}
+
+
 def test_a_broken_picture_of_a_coco_data_set_moves_no_id(tmp_path):
     dataset = open_dataset(write_coco(tmp_path, broken=[7]))
     assert coco_ids(dataset)[0] == [30, 900, 12]

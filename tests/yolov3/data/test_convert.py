@@ -303,6 +303,30 @@ def test_each_loss_is_one_sentence(small, tmp_path):
     ]
 
 
+def test_outlines_beside_boxes_are_lost_and_it_is_said(succeeds, small, tmp_path):
+    convert(small, "coco", tmp_path / "set")
+    path = tmp_path / "set" / "annotations" / "instances_train.json"
+    content = json.loads(path.read_text("utf-8"))
+    polygon, mask = [[10, 5, 30, 5, 30, 15]], {"size": [20, 40], "counts": [700, 100]}
+    one = "1 outline (polygon or mask) of an object with a box is lost: only boxes are converted"
+    two = "2 outlines (polygons or masks) of objects with a box are lost: only boxes are converted"
+    for outlines, said in (
+        ([[], [], None], []),  # as Roboflow writes boxes
+        ([polygon, [], None], [one]),
+        ([polygon, [], mask], [two]),
+    ):
+        for entry, outline in zip(content["annotations"], outlines, strict=True):
+            entry["segmentation"] = outline
+        path.write_text(json.dumps(content))
+        assert convert(reopened(tmp_path / "set"), "coco", tmp_path / f"out{len(list(tmp_path.iterdir()))}") == said
+    del content["annotations"][0]["bbox"]  # the box around the outline: said as a remark on the source
+    path.write_text(json.dumps(content))
+    outcome = succeeds("convert", tmp_path / "set", "--to", "coco", "--out", tmp_path / "out")
+    replaced, lost = outcome.errors
+    assert replaced.endswith("set, train: 1 outline (polygon or mask) was replaced by its box")
+    assert lost == f"not kept: {one}"
+
+
 def test_classes_of_the_splits_are_united_by_name(tmp_path):
     splits = {
         "train": Dataset(["b", "a"], [record(tmp_path / "in" / "t.png", (9, 9), [(1, 1, 5, 5)], [1])], Report()),

@@ -140,6 +140,23 @@ def test_nothing_usable_is_an_error_that_says_why(tmp_path):
         open_dataset(path)
 
 
+@pytest.mark.parametrize("content", [None, b"not a picture"])
+def test_without_a_usable_picture_the_pictures_are_named_before_the_annotations(tmp_path, content):
+    mask = {"size": [20, 40], "counts": "`"}
+    path = write_coco(tmp_path, [(1, 2, 3, 4)])
+    entries = json.loads(path.read_text())
+    entries["annotations"].append({"id": 2, "image_id": 1, "category_id": 1, "segmentation": mask})
+    path.write_text(json.dumps(entries))
+    (tmp_path / "a.png").unlink()
+    if content:
+        (tmp_path / "a.png").write_bytes(content)
+    with pytest.raises(UserError) as error:
+        open_dataset(path)
+    reason = "a.png: is not a picture" if content else "a.json image 1 (id 1): its picture 'a.png' is in none of"
+    assert "has no usable picture (problems: 2, such as " in str(error.value)
+    assert reason in str(error.value)
+
+
 def test_no_class_anywhere_is_an_error(tmp_path):
     for folder in ("Annotations", "JPEGImages"):
         (tmp_path / folder).mkdir()

@@ -110,6 +110,11 @@ def test_a_number_that_is_part_of_the_name_is_no_second_column(voc, line, stem):
     assert [record.name for record in open_dataset(folder, strict=True).records] == [stem]
 
 
+def test_a_no_break_space_may_end_a_name(voc):
+    folder = voc(lists={"train": ["cell\xa0"]}, **{"cell\xa0": xml([GOOD])})
+    assert [record.name for record in open_dataset(folder, strict=True).records] == ["cell\xa0"]
+
+
 def test_an_unlabelled_picture_whose_name_ends_in_a_number_is_not_another_one(voc):
     folder = voc(lists={"train": ["cell", "cell 1"]}, **{"cell": xml([GOOD]), "cell 1": xml([GOOD])})
     (folder / "Annotations" / "cell 1.xml").unlink()

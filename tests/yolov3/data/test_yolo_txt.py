@@ -46,7 +46,11 @@ def test_fractions_become_pixels(yolo):
 
 
 @pytest.mark.parametrize(
-    "names", ["[cat, dog]", "{0: cat, 1: dog}", "{1: dog, 0: cat}", "\n  0: cat\n  1: dog", "\n- cat\n- dog"]
+    "names",
+    [
+        *("[cat, dog]", "{0: cat, 1: dog}", "{1: dog, 0: cat}", "\n  0: cat\n  1: dog", "\n- cat\n- dog"),
+        *("{'0': cat, '1': dog}", "{'1': dog, 0: cat}", "{'01': dog, '00': cat}"),
+    ],
 )
 def test_names_as_list_and_as_dict(yolo, names):
     data = yolo(f"train: images\nnc: 2\nnames: {names}\n", a="1 .5 .5 .5 .5")
@@ -76,8 +80,13 @@ def test_names_argument_maps_by_name(yolo):
         (b"train: images\nnames: 3\n", "needs 'names'"),
         (b"train: images\nnames: []\n", "needs 'names'"),
         (b"train: images\nnames: cat\n", "needs 'names'"),
-        (b"train: images\nnames: {1: a, 2: b}\n", "the keys of 'names' must be 0, 1, ... 1"),
-        (b"train: images\nnames: {a: 0}\n", "the keys of 'names'"),
+        (b"train: images\nnames: {1: a, 2: b}\n", "keys of 'names' must be the whole numbers from 0 to 1, not [1, 2]"),
+        (b"train: images\nnames: {'0': a, '2': b}\n", "the whole numbers from 0 to 1, not ['0', '2']"),
+        (b"train: images\nnames: {'0': a, 0: b}\n", "the whole numbers from 0 to 1, not ['0', 0]"),
+        (b"train: images\nnames: {'0': a, '-1': b}\n", "the whole numbers from 0 to 1, not ['0', '-1']"),
+        (b"train: images\nnames: {'0': a, '1.0': b}\n", "the whole numbers from 0 to 1, not ['0', '1.0']"),
+        (b"train: images\nnames:\n  ? '" + b"1" * 5000 + b"'\n  : a\n", "the keys of 'names' must be 0, not ['1111"),
+        (b"train: images\nnames: {a: 0}\n", "the keys of 'names' must be 0, not ['a']"),
         (b"train: images\nnames: [yes, no]\n", "name 0 of 'names' is True, not text"),
         (b"train: images\nnames: [a, '']\n", "name 1 of 'names' is '', not text"),
         (b"train: images\nnames: [a, b, a]\n", "'names' has 'a' twice"),
@@ -220,6 +229,31 @@ def test_an_empty_file_is_background_and_a_missing_one_too_but_reported(yolo):
         open_dataset(data, strict=True)
 
 
+@pytest.mark.parametrize("content", [b"", b"no picture"])
+def test_a_broken_picture_without_a_label_file_is_not_kept_as_background(yolo, tmp_path, content):
+    data = yolo(a="0 .5 .5 .5 .5", b=None)
+    (tmp_path / "images" / "b.png").write_bytes(content)
+    dataset = open_dataset(data)
+    assert names_of(dataset) == ["a"]
+    assert dataset.report.summary() == ["skipped 1 broken picture (b.png)"]
+    with pytest.raises(UserError, match=r"b\.png: is not a picture"):
+        open_dataset(data, strict=True)
+
+
+def test_two_pictures_that_share_a_label_file_are_reported(yolo, tmp_path):
+    data = yolo(a="0 .5 .5 .5 .5", b=None, c="")
+    for name in ("a.jpg", "a.bmp", "b.jpg", "c.d.jpg"):
+        Image.new("RGB", (40, 20)).save(tmp_path / "images" / name)
+    dataset = open_dataset(data)
+    assert names_of(dataset) == ["a", "a", "a", "b", "b", "c.d", "c"]
+    assert dataset.report.counts() == {"shared label file": 2, "assumed background": 3}
+    first, second = (problem.message for problem in dataset.report.problems["shared label file"])
+    assert first.startswith(f"{tmp_path / 'labels' / 'a.txt'}: counts for both {tmp_path / 'images' / 'a.bmp'} and ")
+    assert f"{tmp_path / 'images' / 'a.bmp'} and {tmp_path / 'images' / 'a.png'}" in second
+    with pytest.raises(UserError, match=r"labels/a\.txt: counts for both"):
+        open_dataset(data, strict=True)
+
+
 def test_without_any_label_file_nothing_is_opened(yolo):
     with pytest.raises(UserError, match=r"none of the pictures of split 'train' has a label file.*labels/a\.txt"):
         open_dataset(yolo(a=None, b=None))
@@ -259,6 +293,18 @@ def test_a_list_may_be_relative_to_path(yolo, tmp_path):
     dataset = open_dataset(data)
     assert names_of(dataset) == ["a"]
     assert dataset.report.counts() == {"missing picture": 1}  # a name longer than any file's
+
+
+def test_all_places_that_were_tried_are_named(yolo, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path.parent)
+    yolo("path: set\ntrain: ../valid/images\nnames: [cat]\n")
+    with pytest.raises(UserError) as error:
+        open_dataset(f"{tmp_path.name}/data.yaml")
+    places = f"{tmp_path.name}/valid/images, valid/images"
+    assert str(error.value).endswith(f"data.yaml: '../valid/images' does not exist; looked for {places}")
+    yolo("train: nowhere\nnames: [cat]\n")
+    with pytest.raises(UserError, match=rf"looked for {tmp_path}/nowhere$"):
+        open_dataset(tmp_path)
 
 
 def test_roboflow_layout(tmp_path):
