@@ -114,7 +114,9 @@ def test_pictures_of_the_training_part_are_found_by_their_files(tmp_path):
 
 
 def test_a_split_with_other_classes():
-    train_set, other = (Dataset([name], [record("a", (9, 9), [(1, 1, 5, 5)], [0])], Report()) for name in ("cat", "dog"))
+    train_set, other = (
+        Dataset([name], [record("a", (9, 9), [(1, 1, 5, 5)], [0])], Report()) for name in ("cat", "dog")
+    )
     lines = audit(other, "val", train_set).splitlines()
     assert lines[-2] == "  val has the classes dog, train has cat: give both the same, in one order"
 
