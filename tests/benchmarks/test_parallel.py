@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.benchmarks import parallel, scale_out
+from tests.benchmarks import parallel, per_core, scale_out
 from tests.mpi import mpiexec
 
 
@@ -32,3 +32,11 @@ def test_the_table_of_the_estimate(capsys):
     first, *_, last = capsys.readouterr().out.splitlines()
     assert first.startswith("197.6 billion operations a picture, 144 messages of batch norm, 247,796,596 bytes")
     assert last.startswith("| tf32 | 64 | 64 | 1.1 |")
+
+
+def test_what_one_core_does(capsys):
+    per_core.main(["--photographs", "2", "--pictures", "3"])
+    *_, recipe, original, scoring = capsys.readouterr().out.splitlines()
+    assert recipe.startswith("a 640x480 JPEG for 416x416, augmentation recipe: ")
+    assert original.endswith(" ms")
+    assert scoring.startswith("COCO's AP of 3 pictures, 100 detections each: ")
