@@ -30,8 +30,9 @@ def new_run_folder(project, name):
                 raise UserError(f"{project} is a file: choose another folder with --project") from None
             number += 1
             continue
-        except OSError as error:
-            raise UserError(f"{folder} cannot be made ({error.strerror}): choose another with --project") from error
+        except (OSError, ValueError) as error:  # the second for what no file system can call a file
+            reason = getattr(error, "strerror", None) or error
+            raise UserError(f"{folder} cannot be made ({reason}): choose another with --project") from error
         if not os.access(folder, os.W_OK):
             raise UserError(f"{folder} cannot be written to: choose another folder with --project")
         return folder

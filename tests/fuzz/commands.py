@@ -19,7 +19,7 @@ RUN = {  # commands that take milliseconds; a training is only prepared
     "anchors": "anchors --data voc --clusters 9 --imgsz 64 --seed 1 --by band --update mean --model yolov3-nano",
     "convert": "convert voc --to yolo --out new --link",
     "export": "export --weights last.npz --format darknet --reader opencv --project runs --name exp --imgsz 64",
-    "detect": "detect p.png --weights n.weights --cfg n.cfg --names n.names --conf-thres 0.5 --iou-thres 0.4",
+    "detect": "detect p.png --weights n.weights --cfg n.cfg --names n.names --conf-thres 0.1 --iou-thres 0.4",
     "detect2": "detect voc/JPEGImages p*.png --weights last.npz --imgsz 32 --save-txt --save-json --max-det 5",
     "train": "train --data voc --model yolov3-nano --imgsz 64 --epochs 2 --batch 2 --lr 0.01 --seed 1 --momentum 0.1",
     "train2": "train --data voc --weights last.npz --epochs 3 --ignore-thres 0.5 --save-every 1 --name exp",

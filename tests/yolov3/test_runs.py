@@ -32,6 +32,12 @@ def test_a_project_that_cannot_hold_folders_is_named(tmp_path):
     assert file.read_text() == "kept"
 
 
+@pytest.mark.parametrize("name", ["nul\0", "half a character \ud800"])
+def test_names_that_no_file_system_has(tmp_path, name):
+    with pytest.raises(UserError, match=r"cannot be made \(.*\): choose another with --project"):
+        new_run_folder(tmp_path, name)
+
+
 def test_a_link_to_nothing_is_no_project(tmp_path):
     try:
         (tmp_path / "link").symlink_to(tmp_path / "absent")

@@ -167,8 +167,9 @@ def new_folder(out):
         raise UserError(
             f"{unfinished} is what an interrupted conversion left, or one that still runs: remove it"
         ) from None
-    except OSError as error:
-        raise UserError(f"{out} cannot be made ({error.strerror}): choose another folder with --out") from error
+    except (OSError, ValueError) as error:  # the second for what no file system can call a file
+        reason = getattr(error, "strerror", None) or error
+        raise UserError(f"{out} cannot be made ({reason}): choose another folder with --out") from error
     try:
         yield unfinished
         os.rename(unfinished, out)

@@ -366,6 +366,11 @@ def test_class_names_that_no_file_holds(tmp_path, target, name):
     assert not (tmp_path / "out").exists()
 
 
+def test_a_folder_that_no_file_system_has(small, tmp_path):
+    with pytest.raises(UserError, match=r"cannot be made \(.*\): choose another folder with --out"):
+        convert(small, "yolo", tmp_path / "\ud800")
+
+
 def test_voc_needs_a_box(tmp_path):
     with pytest.raises(UserError, match=r"no box .* no classes"):
         convert({"train": Dataset(["cat"], [record(tmp_path / "a.png")], Report())}, "voc", tmp_path / "out")
