@@ -4,6 +4,7 @@ YOLOV3_TEST_DEVICES=cuda (or several, with commas) leaves out every test that do
 """
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -29,6 +30,12 @@ def device_problem(name):
 def tested(*names):
     """Those of the devices that tests run on."""
     return [name for name in names if device_problem(name) is None]
+
+
+def pytest_configure():
+    """Ctrl-C, which some tests press, also works where pytest was started in the background, which ignores it."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(config, items):

@@ -100,8 +100,8 @@ def _add_train(commands):
     command.add_argument("--optimizer", help="adam (default) or sgd")
     command.add_argument("--anchors", help="band (default): found in the training boxes; or published")
     command.add_argument("--augment", help="recipe (default), mosaic, original or none")
-    upright_help = "your pictures have a right way up: show none upside down, as recipe and mosaic do with half of them"
-    command.add_argument("--upright", action="store_true", default=None, help=upright_help)
+    way_help = "pictures have no right way up, as under a microscope: recipe and mosaic show half of them upside down"
+    command.add_argument("--any-way-up", action="store_true", default=None, help=way_help)
     schedule_help = "of the learning rate: cosine (default), or steps, the original's two falls to a tenth"
     command.add_argument("--schedule", help=schedule_help)
     burn_in_help = "steps in which the learning rate rises to its top (default 50)"

@@ -26,8 +26,8 @@ class TrainSettings:
 
     model: a preset; image_size: (height, width); epochs; batch; learning_rate; optimizer: ``adam``, or ``sgd`` with
     momentum 0.9 and decay 5e-4 on the weights; anchors: ``band`` finds them in the training boxes by stride band,
-    ``published`` takes YOLOv3's; augmentation: a name in AUGMENTATIONS; upright: whether pictures
-    have a right way up, so that none is shown upside down; lateral: ``concat`` or ``add``;
+    ``published`` takes YOLOv3's; augmentation: a name in AUGMENTATIONS; any_way_up: whether
+    half of the pictures may be shown upside down, as the recipe and mosaics then do; lateral: ``concat`` or ``add``;
     ignore_threshold: of :class:`yolov3.targets.TargetSettings`; momentum: share of a new batch in the running
     statistics of batch norm, 0.1 for runs of a few hundred steps, 0.01 (the original's) for long ones; seed.
 
@@ -50,7 +50,7 @@ class TrainSettings:
     optimizer: str = "adam"
     anchors: str = "band"
     augmentation: str = "recipe"
-    upright: bool = False
+    any_way_up: bool = False
     lateral: str = "concat"
     ignore_threshold: float = 0.7
     momentum: float = 0.1
@@ -97,4 +97,4 @@ class TrainSettings:
     def variation(self):
         """How pictures are varied: an :class:`yolov3.data.augment.Augmentation`."""
         chosen = AUGMENTATIONS[self.augmentation]
-        return replace(chosen, vertical_flip=0.0) if self.upright else chosen
+        return chosen if self.any_way_up else replace(chosen, vertical_flip=0.0)

@@ -45,6 +45,7 @@ def _knows_shapes(settings, train_set):
 # name -> (what it changes in the settings, what it changes in the run)
 VARIANTS = {
     "recipe": ({}, None),
+    "right way up": ({"any_way_up": False}, None),
     "whole pictures": ({}, _whole_pictures),
     "original augmentation": ({"augmentation": "original"}, None),
     "mosaic": ({"augmentation": "mosaic"}, None),
@@ -62,7 +63,7 @@ VARIANTS = {
 def train(name, seed, data):
     """One run of a variant: the scores of its last weights on the test pictures, and how many epochs it took."""
     changes, adapt = VARIANTS[name]
-    settings = TrainSettings(seed=seed, **changes)
+    settings = TrainSettings(**{"seed": seed, "any_way_up": True} | changes)
     start = _knows_shapes(settings, data[0]) if name.startswith("from shapes") else None
     run = TrainingRun(settings, *data, {}, model=start)
     if adapt is not None:

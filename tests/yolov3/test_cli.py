@@ -87,7 +87,7 @@ def test_documented_defaults_of_training_are_those_of_its_settings():
     parser = next(action for action in build_parser()._actions if action.choices).choices["train"]
     help_of = {action.dest: action.help for action in parser._actions}
     for option, setting in training.TRAIN_OPTIONS.items():
-        if option not in ("imgsz", "multi_scale", "local_batchnorm", "upright"):  # depends on the preset; switches
+        if option not in ("imgsz", "multi_scale", "local_batchnorm", "any_way_up"):  # depends on the preset; switches
             value = str(getattr(TrainSettings, setting))
             assert f"(default {value})" in help_of[option] or f"{value} (default" in help_of[option], option
 

@@ -99,17 +99,15 @@ def test_with_patience_every_epoch_is_validated(monkeypatch, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["recipe", "mosaic", "original", "none"])
-def test_upright_pictures_are_never_shown_upside_down(name):
-    plain = TrainSettings(augmentation=name).variation
-    upright = TrainSettings(augmentation=name, upright=True).variation
-    assert plain.vertical_flip == (0.5 if name in ("recipe", "mosaic") else 0)
-    assert upright == replace(plain, vertical_flip=0)
+def test_pictures_are_shown_upside_down_only_if_asked_for(name):
+    any_way = TrainSettings(augmentation=name, any_way_up=True).variation
+    assert any_way.vertical_flip == (0.5 if name in ("recipe", "mosaic") else 0)
+    assert TrainSettings(augmentation=name).variation == replace(any_way, vertical_flip=0)
 
 
 def test_the_command_says_what_may_not_be_meant(in_tmp_path, succeeds, voc):
     run = ("train", "--data", voc, "--imgsz", 32, "--epochs", 1, "--batch", 7, "--freeze", 1, "--local-batchnorm")
     said = " ".join(succeeds(*run).errors)
-    assert "6 pictures (half of them shown upside down: see --upright), results in" in said
     assert "--freeze 1: the backbone learns in none of the 1 epochs" in said
     assert "a batch of 7 shows the 6 pictures there are more than once" in said
     assert "--freeze without --weights: the backbone keeps its first, random numbers in these epochs" in said

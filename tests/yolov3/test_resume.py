@@ -105,7 +105,7 @@ def test_resuming_where_the_data_has_moved(half_run, own_voc, succeeds):
 
 def test_a_resumed_run_has_its_own_folder_and_settings(half_run, own_voc, refused):
     folder = half_run(own_voc)
-    for option in (("--project", "other"), ("--name", "other"), ("--epochs", 5), ("--upright",)):
+    for option in (("--project", "other"), ("--name", "other"), ("--epochs", 5), ("--any-way-up",)):
         refused("train", "--resume", folder, *option, says=[f"leave out {option[0]}"])
 
 

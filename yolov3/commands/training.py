@@ -62,7 +62,8 @@ def _train(options, group, watch):
         where = options.project or "runs/train", options.name or "exp"
         folder = group.share(new_run_folder(*where) if group.rank == 0 else None)
     watch.results_in(folder)
-    say(f"{settings.model}: {run.model.parameter_count():,} parameters, {_pictures(run)}, results in {folder}")
+    pictures = count_of(len(train_set), "picture")
+    say(f"{settings.model}: {run.model.parameter_count():,} parameters, {pictures}, results in {folder}")
     with progress_bar(run.total_steps, "step") as bar:
         evaluation = run.run(folder, bar)
     if run.stopped_early:
@@ -84,12 +85,6 @@ def overfit(options):
     with run_folder(options.project, options.name) as folder:
         print(run_overfit(folder, settings, dataset, options.device, options.precision))
     print(folder)
-
-
-def _pictures(run):
-    """What there is to train on, in words."""
-    shown = " (half of them shown upside down: see --upright)" if run.settings.variation.vertical_flip else ""
-    return f"{count_of(len(run.train_set), 'picture')}{shown}"
 
 
 def _open_both(data, options):
@@ -132,7 +127,7 @@ TRAIN_OPTIONS = {
     "optimizer": "optimizer",
     "anchors": "anchors",
     "augment": "augmentation",
-    "upright": "upright",
+    "any_way_up": "any_way_up",
     "lateral": "lateral",
     "ignore_thres": "ignore_threshold",
     "momentum": "momentum",
