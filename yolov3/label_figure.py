@@ -79,7 +79,7 @@ def _plot_classes(axes, boxes):
     axes.locator_params(axis="x", integer=True)
     axes.grid(False, axis="y")
     axes.tick_params(axis="y", length=0)
-    axes.set(title=f"{len(names)} class{'es' if len(names) > 1 else ''}, {absent} without a box", xlabel="boxes")
+    axes.set(title=f"{count_of(len(names), 'class')}, {absent} without a box", xlabel="boxes")
 
 
 def _plot_sizes(axes, boxes, anchors):

@@ -9,6 +9,7 @@ from yolov3.darknet.weights import LONG, SHORT, read_weights, weight_layers
 from yolov3.errors import UserError
 from yolov3.loading import find_weights
 from yolov3.model import build_model, preset
+from yolov3.wording import count_of
 
 
 def choose_anchors(settings, train_set):
@@ -96,8 +97,11 @@ def _from_weights(settings, train_set, start):
         whole = build_model(settings.model, classes, model.anchor_groups(), settings.lateral, settings.seed)
         read_weights(path, whole)
         _take_all_but_outputs(model, whole)
-        other_classes = f"it knows {classes} class{'es' if classes > 1 else ''}"
-        reason = other_classes if classes != model.classes else "they belong to the published anchors"
+        reason = (
+            f"it knows {count_of(classes, 'class')}"
+            if classes != model.classes
+            else "they belong to the published anchors"
+        )
         print(f"{path}: all but its {len(_outputs(model))} output convolutions: {reason}", file=sys.stderr)
         return model
     rest = "" if count == total else f"; the other {total - count} start at random"

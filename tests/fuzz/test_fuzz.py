@@ -66,16 +66,18 @@ def test_the_same_seed_makes_the_same_input(bench):
         "__import__('os').system('true')",
         "__import__('subprocess').run(['true'])",
         "__import__('pickle').loads(b'cos\\nsystem\\n.')",
-        "open('/tmp/outside', 'w')",
-        "__import__('os').mkdir('/tmp/outside')",
+        "open(outside, 'w')",
+        "__import__('os').mkdir(outside)",
         "__import__('socket').create_connection(('127.0.0.1', 9))",
         "exec('1')",
     ],
 )
 def test_what_a_parser_may_not_do_is_noticed(tmp_path, deed):
-    code = compile(deed, __file__, "eval")
-    with pytest.raises(Misbehaved), guarded(tmp_path), suppress(Exception):
-        eval(code)
+    code, outside = compile(deed, __file__, "eval"), tmp_path / "outside"
+    (tmp_path / "watched").mkdir()
+    with pytest.raises(Misbehaved), guarded(tmp_path / "watched"), suppress(Exception):
+        eval(code, {"outside": outside})
+    assert not outside.exists()
 
 
 def test_a_parser_that_hangs_or_fills_the_memory_is_noticed(tmp_path, monkeypatch):

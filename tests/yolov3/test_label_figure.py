@@ -141,7 +141,7 @@ def test_names_of_any_kind(draw):
 def test_many_classes(draw, count):
     boxes = [(0, 0, 10, 10)] * 50
     axes = draw(data([f"thing {i}" for i in range(count)], record(boxes, range(50))))[
-        f"{count} classes, {count - 50} without a box"
+        f"{count:,} classes, {count - 50} without a box"
     ]
     shown = names_of(axes)
     if count == 80:

@@ -88,7 +88,7 @@ def convert(options):
     for line in write(datasets, options.to, options.out, options.link):
         say(f"not kept: {line}")
     for split, dataset in datasets.items():
-        print(f"{split}: {len(dataset)} picture{'s' if len(dataset) > 1 else ''}")
+        print(f"{split}: {count_of(len(dataset), 'picture')}")
     print(options.out)
 
 

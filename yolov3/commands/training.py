@@ -113,7 +113,7 @@ def _report(run, train_set, validation_set, options):
         say("--local-batchnorm changes nothing in a single process")
     if settings.batch > len(train_set):
         say(f"a batch of {settings.batch} shows the {count_of(len(train_set), 'picture')} there are more than once")
-    for line in training_report(train_set, run.model.anchor_groups(), run.settings.image_size, validation_set):
+    for line in training_report(train_set, run.model.anchor_groups(), settings.image_size, validation_set):
         say(line)
 
 

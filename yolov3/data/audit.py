@@ -7,6 +7,7 @@ import numpy as np
 from yolov3.boxes import box_area
 from yolov3.data.report import KINDS
 from yolov3.data.split_problems import split_problems
+from yolov3.wording import count_of
 
 SMALL_AREA, LARGE_AREA = 32**2, 96**2  # COCO's bounds, in square pixels of the picture
 MESSAGES_PER_KIND = 20
@@ -84,7 +85,7 @@ def _problems(report, of_the_split):
     lines = [f"note: {note}" for note in report.remarks()]
     rounded = report.boxes_rounded
     if rounded:
-        lines.append(f"note: {rounded} box{'es' if rounded > 1 else ''} clipped at the border by less than a pixel")
+        lines.append(f"note: {count_of(rounded, 'box')} clipped at the border by less than a pixel")
     counts = report.counts()
     lines.append("problems" if counts or of_the_split else "problems: none")
     for kind, count in counts.items():
